@@ -1,0 +1,128 @@
+"""Model-agnostic meta-learning, with its first-order, head-only and learned-rate variants."""
+
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning.utilities import rank_zero_info
+
+from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Prediction
+from fewshot.episodes import Episode
+from fewshot.errors import FewShotError
+from fewshot.inner_loop import Adapt, BatchNormMode, InnerRates, LearnInnerLR, SequentialInnerLoop
+from fewshot.networks import Classifier, Embedding
+
+
+class MAMLModule(EpisodicModule):
+    """MAML: learns initial weights from which a few gradient steps on the support set solve a new task.
+
+    Finn, Abbeel and Levine, 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks,
+    https://arxiv.org/abs/1703.03400. Deviations: batch norm's scale and shift are adapted with the other weights; the
+    original adapts neither and has no scale.
+
+    The loss is the mean cross-entropy over examples, inside and outside. What an inner learning rate means depends on
+    it: a loss summed over N classes has N times the gradient, and so wants an inner learning rate N times smaller.
+
+    Args:
+        network: The embedding network; a linear head with one output per class goes on top of it.
+        ways: Classes per task, N; the command line takes it from the data.
+        inner_lr: Inner step size α: fixed, or where the learned ones start.
+        adaptation_steps: Inner gradient steps in training.
+        test_adaptation_steps: Inner gradient steps in validation and test; as in training if not given.
+        first_order: Drop the second derivatives (first-order MAML, FOMAML).
+        learn_inner_lr: ``none``: α is fixed. ``meta-sgd``: learn one rate per parameter element. ``per-step``: learn
+            one rate per inner step and weight tensor; steps beyond the trained ones reuse the last step's rates.
+        adapt: ``all`` layers, or the ``head`` alone (ANIL; Raghu et al., 2020, Rapid Learning or Feature Reuse?,
+            https://arxiv.org/abs/1909.09157).
+        batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
+            (``transductive``, as in the paper), or the support set's (``inductive``).
+        meta_lr: Outer step size β of Adam.
+        lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
+
+    Raises:
+        FewShotError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        network: Embedding,
+        ways: int = 5,
+        inner_lr: float = 0.4,
+        adaptation_steps: int = 1,
+        test_adaptation_steps: int | None = None,
+        first_order: bool = False,
+        learn_inner_lr: LearnInnerLR = "none",
+        adapt: Adapt = "all",
+        batch_norm: BatchNormMode = "transductive",
+        meta_lr: float = 1e-3,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(meta_lr, lr_scheduler)
+        self.save_hyperparameters(ignore=["network", "lr_scheduler"])
+        if test_adaptation_steps is None:
+            test_adaptation_steps = adaptation_steps
+        if min(adaptation_steps, test_adaptation_steps) < 0 or (learn_inner_lr == "per-step" and adaptation_steps < 1):
+            raise FewShotError(
+                f"adaptation_steps must not be negative, nor 0 with per-step rates: "
+                f"got {adaptation_steps} in training and {test_adaptation_steps} in test"
+            )
+        if inner_lr <= 0:
+            raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
+        self.ways = ways
+        self.adaptation_steps = adaptation_steps
+        self.test_adaptation_steps = test_adaptation_steps
+        self.batch_norm = batch_norm
+        self.network = Classifier(network, outputs=ways)
+        adapted = self.network.head if adapt == "head" else self.network
+        self.inner_rates = InnerRates(learn_inner_lr, inner_lr, adapted, adaptation_steps)
+        self.order: Literal["first", "second"] = "first" if first_order else "second"
+        self.inner_loop = SequentialInnerLoop(
+            self.network, self.inner_rates, self.loss, adapt=adapt, batch_norm=batch_norm
+        )
+
+    def setup(self, stage: str) -> None:
+        """Refuses what cannot work before any time is spent on it.
+
+        Raises:
+            FewShotError: If the episodes have another number of classes than the head, or the precision is
+                ``16-mixed``.
+        """
+        datamodule = self.trainer.datamodule
+        for ways in (getattr(datamodule, name, self.ways) for name in ("ways", "test_ways")):
+            if ways != self.ways:
+                raise FewShotError(
+                    f"MAML's head has {self.ways} outputs and cannot judge {ways}-way episodes: "
+                    f"train and test it at the same number of ways"
+                )
+        if self.trainer.precision == "16-mixed":
+            raise FewShotError(
+                "16-mixed cannot train MAML: the gradient scaler scales the outer loss only, so that half-precision "
+                "inner gradients underflow. Use --trainer.precision bf16-mixed or 32-true"
+            )
+        if self.inner_rates.learn == "per-step" and self.test_adaptation_steps > self.adaptation_steps:
+            rank_zero_info(
+                f"Evaluating with {self.test_adaptation_steps} steps, but rates were learned for "
+                f"{self.adaptation_steps}: the later steps reuse the rates of the last."
+            )
+
+    def forward(self, episode: Episode) -> Prediction:
+        """Adapts to each task and predicts its queries, differentiably in the initial weights and learned rates."""
+        adaptation = self.inner_loop.adapt(episode.support, self.adaptation_steps, graph=self.order)
+        *_, learners = adaptation
+        return Prediction(learners(episode.query.x))
+
+    def evaluate(self, episode: Episode) -> Prediction:
+        """Adapts to each task and predicts its queries, before and after."""
+        if torch.is_inference_mode_enabled():
+            raise FewShotError("MAML takes gradients while it is tested: make the Trainer with inference_mode=False")
+        with torch.enable_grad():
+            adaptation = self.inner_loop.adapt(episode.support, self.test_adaptation_steps, graph="none")
+            before = next(adaptation)(episode.query.x)
+            after = before
+            for learners in islice(adaptation, self.test_adaptation_steps - 1, None):
+                after = learners(episode.query.x)
+        return Prediction(after, before)
+
+    def describe(self) -> dict[str, Any]:
+        """Adaptation steps and batch-norm mode."""
+        return {"adaptation_steps": self.test_adaptation_steps, "batch_norm": self.batch_norm}

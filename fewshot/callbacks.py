@@ -1,0 +1,139 @@
+"""What a run leaves behind beside its weights: TensorBoard figures, learned rates, the test report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.loggers import TensorBoardLogger
+from rich.console import Console
+from rich.table import Table
+
+from fewshot import __version__
+from fewshot.algorithms import EpisodicModule, Prediction
+from fewshot.checkpoints import KEY
+from fewshot.data import EpisodicDataModule
+from fewshot.episodes import Episode
+from fewshot.inner_loop import InnerRates
+from fewshot.plots import episode_figure
+
+
+class RunRecord(SaveConfigCallback):
+    """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Shows the options in TensorBoard's text tab."""
+        if isinstance(trainer.logger, TensorBoardLogger):
+            text = self.parser.dump(self.config, skip_none=False)
+            trainer.logger.experiment.add_text("config", f"```yaml\n{text}\n```")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Lets the checkpoint know its model and its data."""
+        options = json.loads(self.parser.dump(self.config, format="json"))
+        checkpoint[KEY] = {
+            "version": __version__,
+            "name": options["name"],
+            "config": {part: options[part] for part in ("model", "data")},
+        }
+
+
+class EpisodeFigure(Callback):
+    """Draws one validation episode and its predictions for TensorBoard, after each validation."""
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Prediction,
+        batch: Episode,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draws the first task of the first meta-batch."""
+        drawable = isinstance(trainer.logger, TensorBoardLogger) and batch.support.x.ndim == 5
+        if batch_idx == 0 and drawable and trainer.is_global_zero and not trainer.sanity_checking:
+            figure = episode_figure(batch, outputs.logits.argmax(-1))
+            trainer.logger.experiment.add_figure("val/episode", figure, trainer.global_step)
+
+
+class LearnedRates(Callback):
+    """Logs the learned inner step sizes as ``inner_lr/...``, as often as the other training values."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Logs them after the outer step."""
+        rates = getattr(pl_module, "inner_rates", None)
+        if isinstance(rates, InnerRates) and trainer.logger and trainer.global_step % trainer.log_every_n_steps == 0:
+            scalars = {f"inner_lr/{name}": value.item() for name, value in rates.named_scalars().items()}
+            trainer.logger.log_metrics(scalars, trainer.global_step)
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's progress bar, without the version number of the log."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """What is shown behind the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+class TestReport(Callback):
+    """Prints the result of a test as a table and writes it to ``test.json`` beside the logs."""
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Reports."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        report = self.report(trainer)
+        path = Path(trainer.log_dir or ".", "test.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2) + "\n")
+        console = Console()
+        console.print(self._table(report))
+        console.print(f"Report: {path}", soft_wrap=True)
+
+    @staticmethod
+    def report(trainer: Trainer) -> dict[str, Any]:
+        """Everything that a figure needs to be quoted: accuracies are 0 to 1."""
+        module, data = trainer.lightning_module, trainer.datamodule
+        assert isinstance(module, EpisodicModule)
+        assert isinstance(data, EpisodicDataModule)
+        metrics = {
+            name.removeprefix("test/"): value.item()
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("test/")
+        }
+        return {
+            "algorithm": type(module).__name__,
+            "accuracy": metrics.pop("accuracy"),
+            "std": metrics.pop("accuracy_std"),
+            "ci95": metrics.pop("accuracy_ci95"),
+            **metrics,
+            "episodes": data.episodes["test"],
+            "ways": data.test_ways,
+            "shots": data.test_shots,
+            "queries": data.test_queries,
+            **module.describe(),
+            "split": data.split_name(),
+            "split_digest": data.digest,
+            "rotations": data.test_rotations,
+            "seed": data.seed,
+            "checkpoint": str(trainer.ckpt_path),
+        }
+
+    @staticmethod
+    def _table(report: dict[str, Any]) -> Table:
+        title = f"{report['algorithm']}, {report['ways']}-way {report['shots']}-shot, split {report['split']}"
+        table = Table(title=title, show_header=False)
+        table.add_row("accuracy", f"{report['accuracy']:.2%} ± {report['ci95']:.2%}", style="bold")
+        table.add_row("standard deviation", f"{report['std']:.2%}")
+        if "accuracy_before" in report:
+            table.add_row("before adaptation", f"{report['accuracy_before']:.2%}")
+        table.add_row("loss", f"{report['loss']:.4f}")
+        table.add_row("episodes", f"{report['episodes']} with {report['queries']} queries per class")
+        table.add_row("adaptation steps", str(report.get("adaptation_steps", "none")))
+        table.add_row("batch norm", report.get("batch_norm", "none"))
+        table.add_row("checkpoint", report["checkpoint"])
+        return table

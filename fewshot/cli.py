@@ -1,0 +1,168 @@
+"""The front door: ``fewshot fit`` and ``fewshot test``."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from fewshot.algorithms import EpisodicModule
+from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, RunRecord, TestReport
+from fewshot.checkpoints import KEY, LastCheckpoint, SafeCheckpointIO, read_checkpoint
+from fewshot.data import EpisodicDataModule
+from fewshot.errors import FewShotError
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong with the options in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises what jsonargparse would print below its usage."""
+        raise FewShotError(": ".join(line.strip(" -:") for line in message.splitlines() if line.strip()))
+
+
+class FewShotCLI(LightningCLI):
+    """LightningCLI with named runs, and checkpoints that know their model and their data."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The subcommands, and those arguments of the Trainer's methods that are no options."""
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "weights_only"},
+            "test": {"model", "dataloaders", "datamodule", "weights_only", "verbose"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the name of the run and the options of its best checkpoint."""
+        parser.add_argument(
+            "--name",
+            type=str | None,
+            help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
+        )
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/accuracy",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+        parser.link_arguments("data.init_args.ways", "model.init_args.ways")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parses the options; those of a checkpoint come first, so that what the user types wins."""
+        typed = list(sys.argv[1:] if args is None else args)
+        path = _value_of("--ckpt_path", typed)
+        self.checkpoint_config: dict[str, Any] = {}
+        if path is not None:
+            record = read_checkpoint(path)[KEY]
+            self.checkpoint_config = record["config"]
+            typed[1:1] = ["--config", json.dumps({"name": record["name"], **self.checkpoint_config})]
+        self.config = parser.parse_args(typed)
+
+    def _parse_ckpt_path(self) -> None:
+        """Keeps Lightning from letting the checkpoint's options overwrite the typed ones."""
+
+    def before_instantiate_classes(self) -> None:
+        """Names the run and its folders, and sees to it that a short run is validated, too."""
+        config = self.config[self.subcommand]
+        if config.name is None:
+            files = [Path(str(file)).stem for file in config.config or []]
+            classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
+            config.name = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
+        self.root = Path(config.trainer.default_root_dir or ".")
+        if config.checkpoint.dirpath is None:
+            config.checkpoint.dirpath = str(self.root / "checkpoints" / config.name)
+        if config.trainer.max_steps > 0 and isinstance(config.trainer.val_check_interval, int):
+            config.trainer.val_check_interval = min(config.trainer.val_check_interval, config.trainer.max_steps)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Makes the Trainer, with a TensorBoard logger unless the user configured another or none."""
+        config = self.config[self.subcommand]
+        if config.trainer.logger in (None, True):
+            kwargs["logger"] = TensorBoardLogger(self.root / "logs", name=f"{config.name}/{self.subcommand}")
+        kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Keeps ``last.ckpt``, and tells what a resumed run does differently and what a new run replaces."""
+        config = self.config.fit
+        folder = config.checkpoint.dirpath
+        self.trainer.callbacks.append(LastCheckpoint(folder))
+        if config.ckpt_path is None:
+            if Path(folder, "last.ckpt").exists():
+                print(
+                    f"{folder} holds an earlier run, whose checkpoints will be replaced. "
+                    f"(--ckpt_path {folder}/last.ckpt would resume it; --name would give this run its own.)"
+                )
+            return
+        options = json.loads(self._parser("fit").dump(config, format="json"))
+        before, now = _flat(self.checkpoint_config), _flat({part: options[part] for part in self.checkpoint_config})
+        for option in sorted(before.keys() | now.keys()):
+            if before.get(option) != now.get(option):
+                print(f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}.")
+
+
+def _value_of(option: str, args: list[str]) -> str | None:
+    """The last value of an option, given as ``--option value`` or ``--option=value``."""
+    value = None
+    for index, arg in enumerate(args):
+        if arg == option and index + 1 < len(args):
+            value = args[index + 1]
+        elif arg.startswith(f"{option}="):
+            value = arg.partition("=")[2]
+    return value
+
+
+def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested options as ``{"data.ways": 5, ...}``."""
+    if not isinstance(options, dict):
+        return {prefix: options}
+    return {
+        name: value
+        for key, nested in options.items()
+        for name, value in _flat(nested, f"{prefix}.{key}".replace(".init_args", "").lstrip(".")).items()
+    }
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command line.
+
+    Args:
+        args: The words after ``fewshot``; those of the process if not given.
+
+    Raises:
+        SystemExit: With status 2 and one line on stderr, if the user made a mistake.
+    """
+    # Of the many hints of the libraries, those that a user of this program can do nothing about.
+    for hint in ("does not have many workers", "The .grad attribute of a Tensor that is not a leaf"):
+        warnings.filterwarnings("ignore", f".*{hint}.*")
+    try:
+        FewShotCLI(
+            EpisodicModule,
+            EpisodicDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_class=Parser,
+            save_config_callback=RunRecord,
+            trainer_defaults={
+                "callbacks": [EpisodeFigure(), LearnedRates(), TestReport(), ProgressBar()],
+                "check_val_every_n_epoch": None,  # count outer steps
+                "val_check_interval": 500,
+                "num_sanity_val_steps": 0,
+                "inference_mode": False,  # MAML takes gradients while it is tested
+            },
+            args=args,
+        )
+    except (FewShotError, MisconfigurationException, OSError) as error:
+        print(f"fewshot: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

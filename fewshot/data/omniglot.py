@@ -1,0 +1,114 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings of each."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fewshot.data.archives import download, load_omniglot
+from fewshot.data.base import ClassImages, EpisodicDataModule, Split
+from fewshot.episodes import SPLITS
+from fewshot.errors import FewShotError
+
+LAKE_VALIDATION_ALPHABETS = 5
+
+
+class OmniglotDataModule(EpisodicDataModule):
+    """Omniglot, 28 x 28, ink bright.
+
+    Lake, Salakhutdinov and Tenenbaum, 2015, Human-level concept learning through probabilistic program induction,
+    https://github.com/brendenlake/omniglot. The archives are looked for in ``root``, zipped or unpacked, and
+    downloaded there if they are missing.
+
+    Args:
+        root: Folder of ``images_background(.zip)`` and ``images_evaluation(.zip)``; ``$FEWSHOT_DATA/omniglot`` if not
+            given, or ``data/omniglot`` where that variable is not set.
+        split: ``random``: 1100 characters for training, 100 for validation, 423 for test, drawn by ``split_seed``, as
+            in MAML. ``lake``: the 20 evaluation alphabets for test; of the 30 background alphabets, 5 drawn by
+            ``split_seed`` for validation and 25 for training. ``file``: the lists in ``split_dir``.
+        split_dir: Folder of ``train.txt``, ``val.txt`` and ``test.txt``, one ``ALPHABET/characterNN`` a line, for
+            ``split: file``.
+        cache_dir: Folder for the decoded images; ``~/.cache/fewshot`` if not given.
+        rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
+        **episodes: The options of every episodic data set.
+
+    Raises:
+        FewShotError: If an option is out of range, or ``split_dir`` does not go with ``split``.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        split: Literal["random", "lake", "file"] = "random",
+        split_dir: str | None = None,
+        cache_dir: str | None = None,
+        rotations: bool = True,
+        **episodes: Any,
+    ) -> None:
+        super().__init__(rotations=rotations, **episodes)
+        if (split == "file") != (split_dir is not None):
+            raise FewShotError("--data.split file and --data.split_dir FOLDER go together")
+        self.root = Path(root or Path(os.environ.get("FEWSHOT_DATA", "data"), "omniglot")).expanduser()
+        self.kind = split
+        self.split_dir = split_dir
+        cache = Path(cache_dir or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "fewshot"))
+        self.cache = cache.expanduser() / "omniglot.npz"
+
+    def prepare_data(self) -> None:
+        """Downloads what is missing and fills the cache; Lightning calls this on one process only."""
+        download(self.root)
+        self.load()
+
+    def load(self) -> ClassImages:
+        """All 1,623 characters."""
+        return load_omniglot(self.root, self.cache)
+
+    def split_name(self) -> str:
+        """``omniglot/random`` and the like."""
+        return f"omniglot/{self.kind}"
+
+    def split(self, names: list[str]) -> Split:
+        """Divides the characters by the kind of split."""
+        rng = np.random.Generator(np.random.Philox(self.split_seed))
+        if self.kind == "random":
+            order = rng.permutation(len(names)).tolist()
+            return {"train": order[:1100], "val": order[1100:1200], "test": order[1200:]}
+        if self.kind == "lake":
+            alphabets = sorted({name.rpartition("/")[0] for name in names if name.startswith("images_background")})
+            held_out = set(rng.choice(alphabets, LAKE_VALIDATION_ALPHABETS, replace=False).tolist())
+            split: Split = {part: [] for part in SPLITS}
+            for index, name in enumerate(names):
+                background = name.startswith("images_background")
+                held = name.rpartition("/")[0] in held_out
+                split["test" if not background else "val" if held else "train"].append(index)
+            return split
+        assert self.split_dir is not None
+        return read_split(Path(self.split_dir), names)
+
+
+def read_split(folder: Path, names: list[str]) -> Split:
+    """Reads the three lists of a split.
+
+    Raises:
+        FewShotError: If a list is missing or empty, names an unknown character, or one that another list has.
+    """
+    index = {name.partition("/")[2]: position for position, name in enumerate(names)}
+    split: Split = {}
+    seen: dict[str, str] = {}
+    for part in SPLITS:
+        path = folder / f"{part}.txt"
+        try:
+            characters = path.read_text().split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise FewShotError(f"split list {path} cannot be read ({error})") from None
+        for character in characters:
+            if character not in index:
+                raise FewShotError(f"{path} names {character!r}, which is no ALPHABET/characterNN of Omniglot")
+            if character in seen:
+                raise FewShotError(f"{path} names {character}, which {seen[character]} names already")
+            seen[character] = path.name
+        if not characters:
+            raise FewShotError(f"split list {path} is empty")
+        split[part] = [index[character] for character in characters]
+    return split

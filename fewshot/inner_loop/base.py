@@ -1,0 +1,53 @@
+"""The seam between an algorithm and the way its tasks are adapted."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from torch import Tensor
+
+from fewshot.episodes import Examples
+from fewshot.inner_loop.rates import InnerRates
+from fewshot.networks import Classifier
+
+Adapt = Literal["all", "head"]
+BatchNormMode = Literal["transductive", "inductive"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From the logits ``[n, N]`` of one task and its labels ``[n]`` to a scalar."""
+
+Learners = Callable[[Tensor], Tensor]
+"""T adapted learners: from inputs ``[T, n, ...]`` to logits ``[T, n, N]``, each learner on its own task."""
+
+
+class InnerLoop(ABC):
+    """Adapts a network to each task of a meta-batch by gradient steps on the support set.
+
+    Args:
+        network: The network that every task starts from.
+        rates: The inner step sizes.
+        loss: Inner loss of one task.
+        adapt: ``all`` layers, or the ``head`` alone.
+        batch_norm: Whose statistics normalise the queries: their own (``transductive``), or the support set's
+            (``inductive``).
+    """
+
+    def __init__(
+        self, network: Classifier, rates: InnerRates, loss: Loss, *, adapt: Adapt, batch_norm: BatchNormMode
+    ) -> None:
+        self.network = network
+        self.rates = rates
+        self.loss = loss
+        self.adapt_head_only = adapt == "head"
+        self.inductive = batch_norm == "inductive"
+
+    @abstractmethod
+    def adapt(self, support: Examples, steps: int, *, graph: Literal["second", "first", "none"]) -> Iterator[Learners]:
+        """Yields the learners after 0, 1, ..., ``steps`` steps. Each is good until the next is asked for.
+
+        Args:
+            support: The support sets of T tasks.
+            steps: Number of gradient steps.
+            graph: What of the adaptation an outer gradient can see: everything (``second`` order), all but the second
+                derivatives (``first`` order), or nothing (``none``, for evaluation: no graph is kept).
+        """

@@ -1,0 +1,58 @@
+"""learn2learn's wrappers. The only module that imports learn2learn: seconds, so not before a learner is wanted.
+
+Arnold et al., 2020, learn2learn: A Library for Meta-Learning Research, https://arxiv.org/abs/2008.12284.
+"""
+
+import gym_notices.notices
+import torch
+from torch import Tensor, nn
+
+from fewshot.errors import FewShotError
+from fewshot.inner_loop.rates import InnerRates
+
+gym_notices.notices.notices.clear()  # learn2learn imports gym, which prints an upgrade notice with no filter to stop it
+
+try:
+    from learn2learn.algorithms import MAML, MetaSGD
+    from learn2learn.algorithms.base_learner import BaseLearner
+    from learn2learn.utils import clone_module, update_module
+except ModuleNotFoundError as error:
+    if error.name != "learn2learn":
+        raise
+    raise FewShotError(
+        "MAML needs learn2learn, which is not installed: pip install --no-deps --use-pep517 "
+        "--config-settings=--build-option=build_ext learn2learn==0.2.0"
+    ) from None
+
+
+class PerStepMAML(MAML):
+    """learn2learn's MAML with one rate per inner step and weight tensor."""
+
+    def __init__(self, module: nn.Module, rates: InnerRates, step: int = 0) -> None:
+        super().__init__(module, lr=rates.inner_lr)
+        self.rates = rates
+        self.step = step
+
+    def adapt(self, loss: Tensor, first_order: bool = False) -> None:
+        """Takes one gradient step on the loss, with this step's rates, and moves on to the next."""
+        parameters = list(self.module.parameters())
+        gradients = torch.autograd.grad(
+            loss, parameters, retain_graph=not first_order, create_graph=not first_order
+        )
+        for parameter, rate, gradient in zip(parameters, self.rates.at(self.step), gradients):
+            parameter.update = -rate * gradient
+        self.module = update_module(self.module)
+        self.step += 1
+
+    def clone(self) -> "PerStepMAML":
+        """A copy whose weights can be adapted while gradients still reach the originals."""
+        return PerStepMAML(clone_module(self.module), self.rates, self.step)
+
+
+def wrap(module: nn.Module, rates: InnerRates) -> BaseLearner:
+    """Wraps a module in the learner that steps by these rates. The wrapper holds no weights of its own."""
+    if rates.learn == "meta-sgd":
+        return MetaSGD(module, lrs=rates.values)
+    if rates.learn == "per-step":
+        return PerStepMAML(module, rates)
+    return MAML(module, lr=rates.inner_lr)

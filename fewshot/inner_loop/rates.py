@@ -1,0 +1,53 @@
+"""Inner step sizes: fixed, or learned together with the initial weights."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+LearnInnerLR = Literal["none", "meta-sgd", "per-step"]
+
+
+class InnerRates(nn.Module):
+    """The step sizes of the inner loop.
+
+    * ``none``: one fixed number for all.
+    * ``meta-sgd``: one learned rate per parameter element, the same at every step. Li et al., 2017, Meta-SGD: Learning
+      to Learn Quickly for Few-Shot Learning, https://arxiv.org/abs/1707.09835. Deviation: all rates start at
+      ``inner_lr``, where the paper draws them at random.
+    * ``per-step``: one learned rate per inner step and weight tensor, as in Antoniou et al., 2019, How to Train Your
+      MAML, https://arxiv.org/abs/1810.09502. Deviation: per weight tensor, not per layer.
+
+    Args:
+        learn: Which of the three.
+        inner_lr: The fixed rate, or where the learned ones start.
+        adapted: The module whose parameters are adapted; the rates follow the order of its ``named_parameters()``.
+        steps: Number of inner steps in training.
+    """
+
+    def __init__(self, learn: LearnInnerLR, inner_lr: float, adapted: nn.Module, steps: int) -> None:
+        super().__init__()
+        self.learn = learn
+        self.inner_lr = inner_lr
+        self.steps = steps
+        self.names = [name for name, _ in adapted.named_parameters()]
+        shapes = {
+            "none": [],
+            "meta-sgd": [parameter.shape for parameter in adapted.parameters()],
+            "per-step": [torch.Size([steps])] * len(self.names),
+        }[learn]
+        self.values = nn.ParameterList(torch.full(shape, inner_lr) for shape in shapes)
+
+    def at(self, step: int) -> list[Tensor]:
+        """The per-step rates of one step, a scalar per weight tensor; beyond the last step, those of the last."""
+        return [value[min(step, self.steps - 1)] for value in self.values]
+
+    def named_scalars(self) -> dict[str, Tensor]:
+        """The learned rates as scalars to plot: the mean over each weight tensor, or one per step."""
+        if self.learn == "meta-sgd":
+            return {name: value.detach().mean() for name, value in zip(self.names, self.values)}
+        return {
+            f"step{step}/{name}": rate
+            for name, value in zip(self.names, self.values)
+            for step, rate in enumerate(value.detach())
+        }
