@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from fewshot import __version__
-from fewshot.algorithms import EpisodicModule, Prediction
+from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY
 from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
 from fewshot.inner_loop import InnerRates
 from fewshot.plots import episode_figure
+
+EVERY_N_STEPS = 50  # Lightning's own default for the other values of training
 
 
 class RunRecord(SaveConfigCallback):
@@ -46,31 +48,33 @@ class EpisodeFigure(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Prediction,
+        outputs: Any,
         batch: Episode,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Draws the first task of the first meta-batch."""
-        drawable = isinstance(trainer.logger, TensorBoardLogger) and batch.support.x.ndim == 5
-        if batch_idx == 0 and drawable and trainer.is_global_zero and not trainer.sanity_checking:
-            figure = episode_figure(batch, outputs.logits.argmax(-1))
+        if batch_idx == 0 and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+            figure = episode_figure(batch, outputs["predictions"])
             trainer.logger.experiment.add_figure("val/episode", figure, trainer.global_step)
 
 
 class LearnedRates(Callback):
-    """Logs the learned inner step sizes as ``inner_lr/...``, as often as the other training values."""
+    """Logs the learned inner step sizes as ``inner_lr/...``, every 50 outer steps."""
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Logs them after the outer step."""
         rates = getattr(pl_module, "inner_rates", None)
-        if isinstance(rates, InnerRates) and trainer.logger and trainer.global_step % trainer.log_every_n_steps == 0:
+        if isinstance(rates, InnerRates) and trainer.logger and trainer.global_step % EVERY_N_STEPS == 0:
             scalars = {f"inner_lr/{name}": value.item() for name, value in rates.named_scalars().items()}
             trainer.logger.log_metrics(scalars, trainer.global_step)
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's progress bar, without the version number of the log."""
+    """Lightning's progress bar, without epochs (there is one) and the version number of the log."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Training  "
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What is shown behind the bar."""
@@ -84,7 +88,7 @@ class TestReport(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports."""
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero:
             return
         report = self.report(trainer)
         path = Path(trainer.log_dir or ".", "test.json")
@@ -97,7 +101,7 @@ class TestReport(Callback):
     @staticmethod
     def report(trainer: Trainer) -> dict[str, Any]:
         """Everything that a figure needs to be quoted: accuracies are 0 to 1."""
-        module, data = trainer.lightning_module, trainer.datamodule
+        module, data = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(module, EpisodicModule)
         assert isinstance(data, EpisodicDataModule)
         metrics = {

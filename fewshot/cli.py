@@ -1,6 +1,7 @@
 """The front door: ``fewshot fit`` and ``fewshot test``."""
 
 import json
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -12,11 +13,21 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+import fewshot
 from fewshot.algorithms import EpisodicModule
 from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, RunRecord, TestReport
 from fewshot.checkpoints import KEY, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
+
+# Of the libraries' hints, those that a user of this program can do nothing about.
+HINTS = (
+    "The '.*' does not have many workers",
+    "The .grad attribute of a Tensor that is not a leaf",
+    "`isinstance.treespec, LeafSpec.` is deprecated",
+    "The number of training batches .* is smaller than the logging interval",
+    "Checkpoint directory .* exists and is not empty",
+)
 
 
 class Parser(LightningArgumentParser):
@@ -80,6 +91,7 @@ class FewShotCLI(LightningCLI):
         self.root = Path(config.trainer.default_root_dir or ".")
         if config.checkpoint.dirpath is None:
             config.checkpoint.dirpath = str(self.root / "checkpoints" / config.name)
+        self.trainer_defaults["callbacks"].append(LastCheckpoint(config.checkpoint.dirpath))
         if config.trainer.max_steps > 0 and isinstance(config.trainer.val_check_interval, int):
             config.trainer.val_check_interval = min(config.trainer.val_check_interval, config.trainer.max_steps)
 
@@ -92,10 +104,9 @@ class FewShotCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Keeps ``last.ckpt``, and tells what a resumed run does differently and what a new run replaces."""
+        """Tells what a resumed run does differently, or what a new run replaces."""
         config = self.config.fit
         folder = config.checkpoint.dirpath
-        self.trainer.callbacks.append(LastCheckpoint(folder))
         if config.ckpt_path is None:
             if Path(folder, "last.ckpt").exists():
                 print(
@@ -108,6 +119,10 @@ class FewShotCLI(LightningCLI):
         for option in sorted(before.keys() | now.keys()):
             if before.get(option) != now.get(option):
                 print(f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}.")
+
+    def test(self, **options: Any) -> None:
+        """Tests without Lightning's own table: :class:`TestReport` prints a better one."""
+        self.trainer.test(verbose=False, **options)
 
 
 def _value_of(option: str, args: list[str]) -> str | None:
@@ -132,8 +147,42 @@ def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
+def run(args: list[str] | None = None) -> FewShotCLI:
+    """Runs one command and returns what it used: trainer, model, data.
+
+    Args:
+        args: The words after ``fewshot``; those of the process if not given.
+
+    Raises:
+        FewShotError: If the user made a mistake.
+    """
+    for hint in HINTS:
+        warnings.filterwarnings("ignore", f".*{hint}")
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
+    return FewShotCLI(
+        EpisodicModule,
+        EpisodicDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        parser_class=Parser,
+        parser_kwargs={"prog": "fewshot", "description": fewshot.__doc__},
+        save_config_callback=RunRecord,
+        trainer_defaults={
+            "callbacks": [EpisodeFigure(), LearnedRates(), TestReport(), ProgressBar()],
+            "check_val_every_n_epoch": None,  # count outer steps
+            "val_check_interval": 500,
+            "num_sanity_val_steps": 0,
+            "enable_model_summary": False,
+            "inference_mode": False,  # MAML takes gradients while it is tested
+        },
+        args=args,
+    )
+
+
 def main(args: list[str] | None = None) -> None:
-    """Runs the command line.
+    """The ``fewshot`` command.
 
     Args:
         args: The words after ``fewshot``; those of the process if not given.
@@ -141,28 +190,12 @@ def main(args: list[str] | None = None) -> None:
     Raises:
         SystemExit: With status 2 and one line on stderr, if the user made a mistake.
     """
-    # Of the many hints of the libraries, those that a user of this program can do nothing about.
-    for hint in ("does not have many workers", "The .grad attribute of a Tensor that is not a leaf"):
-        warnings.filterwarnings("ignore", f".*{hint}.*")
     try:
-        FewShotCLI(
-            EpisodicModule,
-            EpisodicDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            seed_everything_default=0,
-            parser_class=Parser,
-            save_config_callback=RunRecord,
-            trainer_defaults={
-                "callbacks": [EpisodeFigure(), LearnedRates(), TestReport(), ProgressBar()],
-                "check_val_every_n_epoch": None,  # count outer steps
-                "val_check_interval": 500,
-                "num_sanity_val_steps": 0,
-                "inference_mode": False,  # MAML takes gradients while it is tested
-            },
-            args=args,
-        )
+        run(args)
     except (FewShotError, MisconfigurationException, OSError) as error:
         print(f"fewshot: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _is_no_advertisement(line: logging.LogRecord) -> bool:
+    return "litlogger" not in str(line.msg)

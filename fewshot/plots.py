@@ -58,5 +58,3 @@ def curves_figure(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     axis.grid(alpha=0.3)
     axis.legend()
     return figure
-
-

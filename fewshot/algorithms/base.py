@@ -80,11 +80,11 @@ class EpisodicModule(LightningModule, ABC):
         self.log("train/accuracy", self.accuracies(logits.detach(), episode.query.y).mean(), batch_size=len(logits))
         return loss
 
-    def validation_step(self, episode: Episode, batch_idx: int) -> Prediction:
+    def validation_step(self, episode: Episode, batch_idx: int) -> dict[str, Tensor]:
         """Judges the learner on one meta-batch of validation episodes."""
         return self._judge(episode, "val")
 
-    def test_step(self, episode: Episode, batch_idx: int) -> Prediction:
+    def test_step(self, episode: Episode, batch_idx: int) -> dict[str, Tensor]:
         """Judges the learner on one meta-batch of test episodes."""
         return self._judge(episode, "test")
 
@@ -96,7 +96,7 @@ class EpisodicModule(LightningModule, ABC):
         """Logs the accuracy over all test episodes."""
         self._log_summary("test")
 
-    def _judge(self, episode: Episode, split: str) -> Prediction:
+    def _judge(self, episode: Episode, split: str) -> dict[str, Tensor]:
         prediction = self.evaluate(episode)
         labels = episode.query.y
         self._accuracies.update(self.accuracies(prediction.logits, labels))
@@ -105,7 +105,7 @@ class EpisodicModule(LightningModule, ABC):
             metrics[f"{split}/loss_before"] = self.loss(prediction.before, labels)
             metrics[f"{split}/accuracy_before"] = self.accuracies(prediction.before, labels).mean()
         self.log_dict(metrics, batch_size=len(labels), sync_dist=True)
-        return prediction
+        return {"predictions": prediction.logits.argmax(-1)}
 
     def _log_summary(self, split: str) -> None:
         summary = self._accuracies.summary()

@@ -87,7 +87,7 @@ class MAMLModule(EpisodicModule):
             FewShotError: If the episodes have another number of classes than the head, or the precision is
                 ``16-mixed``.
         """
-        datamodule = self.trainer.datamodule
+        datamodule = getattr(self.trainer, "datamodule", None)
         for ways in (getattr(datamodule, name, self.ways) for name in ("ways", "test_ways")):
             if ways != self.ways:
                 raise FewShotError(

@@ -154,6 +154,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
             FewShotError: If ``max_steps`` is not set.
         """
         trainer = self.trainer
+        assert trainer is not None
         if trainer.max_steps < 1:
             raise FewShotError("training is counted in outer steps: set --trainer.max_steps")
         # Lightning fears for the order of the data after a resume; the episodes below start at the right number.
@@ -197,7 +198,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
         """
         if state["digest"] == self.digest:
             return
-        if self.trainer.training:
+        if self.trainer is not None and self.trainer.training:
             raise FewShotError(
                 f"the checkpoint was trained on split {state['split']} (digest {state['digest']}), which is not "
                 f"{self.split_name()} (digest {self.digest}): resume with the options of data that it was started with"
@@ -215,6 +216,6 @@ def with_rotations(images: Tensor) -> Tensor:
     return torch.cat([images.rot90(quarters, dims=(-2, -1)) for quarters in range(4)])
 
 
-def _as_drawn(episode: Episode) -> Episode:
+def _as_drawn(episode: Any) -> Any:
     """Keeps a meta-batch as the data set drew it."""
     return episode

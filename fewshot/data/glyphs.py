@@ -16,9 +16,7 @@ from fewshot.data.base import ClassImages, EpisodicDataModule, Split
 
 # First words of the Unicode names of the letters. Braille is left out: its patterns differ by position alone, which
 # the drawings vary.
-ALPHABETS = (
-    "ARABIC ARMENIAN CANADIAN COPTIC CYRILLIC GEORGIAN GREEK HEBREW LAO LATIN LISU NKO OGHAM TIFINAGH".split()
-)
+ALPHABETS = "ARABIC ARMENIAN CANADIAN COPTIC CYRILLIC GEORGIAN GREEK HEBREW LAO LATIN LISU NKO OGHAM TIFINAGH".split()
 DRAWINGS, SIZE = 20, 28
 CANVAS = 2 * SIZE
 TRAIN, VAL = 0.7, 0.1  # shares of the characters; the rest is for test
@@ -26,7 +24,7 @@ SEED = 0  # of the strokes
 
 
 class GlyphsDataModule(EpisodicDataModule):
-    """Letters of fourteen alphabets, "drawn" twenty times each by random affine and elastic strokes, 28 x 28, ink bright.
+    """Letters of 14 alphabets, each "drawn" 20 times by random affine and elastic strokes; 28 x 28, ink bright.
 
     Rendered from the DejaVu Sans that comes with matplotlib in a few seconds: a stand-in with Omniglot's shapes and
     interface for first runs, tests, and machines without a network. Split at random by ``split_seed``: 70 % of the

@@ -30,17 +30,16 @@ class PerStepMAML(MAML):
 
     def __init__(self, module: nn.Module, rates: InnerRates, step: int = 0) -> None:
         super().__init__(module, lr=rates.inner_lr)
+        self.module: nn.Module
         self.rates = rates
         self.step = step
 
     def adapt(self, loss: Tensor, first_order: bool = False) -> None:
         """Takes one gradient step on the loss, with this step's rates, and moves on to the next."""
         parameters = list(self.module.parameters())
-        gradients = torch.autograd.grad(
-            loss, parameters, retain_graph=not first_order, create_graph=not first_order
-        )
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=not first_order, create_graph=not first_order)
         for parameter, rate, gradient in zip(parameters, self.rates.at(self.step), gradients):
-            parameter.update = -rate * gradient
+            parameter.update = -rate * gradient  # type: ignore[attr-defined]  # where update_module looks
         self.module = update_module(self.module)
         self.step += 1
 

@@ -27,12 +27,14 @@ class SequentialInnerLoop(InnerLoop):
         def learners(x: Tensor) -> Tensor:
             """Evaluates each clone on its own task."""
             with torch.set_grad_enabled(graph != "none"):
-                return torch.stack([
-                    clone(self._normalised(body, task_support, task_x))
-                    if body
-                    else self._normalised(clone, task_support, task_x)
-                    for clone, task_support, task_x in zip(clones, support.x, x)
-                ])
+                return torch.stack(
+                    [
+                        clone(self._normalised(body, task_support, task_x))
+                        if body
+                        else self._normalised(clone, task_support, task_x)
+                        for clone, task_support, task_x in zip(clones, support.x, x)
+                    ]
+                )
 
         yield learners
         for _ in range(steps):

@@ -1,0 +1,49 @@
+"""``make demo``: trains and tests MAML and a prototypical network on the built-in glyphs, and draws their curves."""
+
+from pathlib import Path
+
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+
+from fewshot.callbacks import TestReport
+from fewshot.cli import run
+from fewshot.evaluation.curves import read_curve
+from fewshot.plots import curves_figure
+
+ALGORITHMS = {"MAML": "glyphs_maml", "ProtoNet": "glyphs_protonet"}
+SHOTS = (1, 5)
+
+
+def demo(folder: Path = Path("demo"), configs: Path = Path("configs"), max_steps: int | None = None) -> None:
+    """Trains both algorithms, meta-tests them at K = 1 and K = 5, and shows a table and a picture.
+
+    Args:
+        folder: Where checkpoints, logs and the picture go.
+        configs: Where the config files are.
+        max_steps: Outer steps to train for; those of the config files if not given.
+    """
+    place = ["--trainer.default_root_dir", str(folder)]
+    steps = [] if max_steps is None else ["--trainer.max_steps", str(max_steps)]
+    table = Table("algorithm", *(f"accuracy at K = {shots}" for shots in SHOTS), title="5-way glyphs, 600 episodes")
+    curves = {}
+    for algorithm, config in ALGORITHMS.items():
+        fit = run(["fit", "--config", str(configs / f"{config}.yaml"), *place, *steps])
+        assert fit.trainer.log_dir is not None
+        curves[algorithm] = read_curve(fit.trainer.log_dir, "val/accuracy")
+        checkpoint = ["--ckpt_path", str(folder / "checkpoints" / config / "best.ckpt")]
+        cells = []
+        for shots in SHOTS:
+            test = run(["test", *checkpoint, "--data.test_shots", str(shots), *place])
+            report = TestReport.report(test.trainer)
+            cells.append(f"{report['accuracy']:.1%} ± {report['ci95']:.1%}")
+        table.add_row(algorithm, *cells)
+    picture = folder / "curves.png"
+    curves_figure(curves, "5-way 1-shot on glyphs").savefig(picture, dpi=150)
+    console = Console()
+    console.print(table)
+    console.print(f"Curves: {picture}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    auto_cli(demo, as_positional=False)
