@@ -83,7 +83,7 @@ class ProgressBar(RichProgressBar):
         return metrics
 
 
-class TestReport(Callback):
+class Report(Callback):
     """Prints the result of a test as a table and writes it to ``test.json`` beside the logs."""
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import fewshot
 from fewshot.algorithms import EpisodicModule
-from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, RunRecord, TestReport
+from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, RunRecord, Report
 from fewshot.checkpoints import KEY, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
@@ -121,7 +121,7 @@ class FewShotCLI(LightningCLI):
                 print(f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}.")
 
     def test(self, **options: Any) -> None:
-        """Tests without Lightning's own table: :class:`TestReport` prints a better one."""
+        """Tests without Lightning's own table: :class:`Report` prints a better one."""
         self.trainer.test(verbose=False, **options)
 
 
@@ -170,7 +170,7 @@ def run(args: list[str] | None = None) -> FewShotCLI:
         parser_kwargs={"prog": "fewshot", "description": fewshot.__doc__},
         save_config_callback=RunRecord,
         trainer_defaults={
-            "callbacks": [EpisodeFigure(), LearnedRates(), TestReport(), ProgressBar()],
+            "callbacks": [EpisodeFigure(), LearnedRates(), Report(), ProgressBar()],
             "check_val_every_n_epoch": None,  # count outer steps
             "val_check_interval": 500,
             "num_sanity_val_steps": 0,

@@ -6,7 +6,7 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from fewshot.callbacks import TestReport
+from fewshot.callbacks import Report
 from fewshot.cli import run
 from fewshot.evaluation.curves import read_curve
 from fewshot.plots import curves_figure
@@ -35,7 +35,7 @@ def demo(folder: Path = Path("demo"), configs: Path = Path("configs"), max_steps
         cells = []
         for shots in SHOTS:
             test = run(["test", *checkpoint, "--data.test_shots", str(shots), *place])
-            report = TestReport.report(test.trainer)
+            report = Report.report(test.trainer)
             cells.append(f"{report['accuracy']:.1%} ± {report['ci95']:.1%}")
         table.add_row(algorithm, *cells)
     picture = folder / "curves.png"

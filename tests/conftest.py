@@ -1,0 +1,99 @@
+"""What the tests share: where Omniglot is, and the real command line."""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewshot.cli import main
+from fewshot.data.archives import ARCHIVES, DRAWINGS
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded images go to a folder of this test run."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A one-bit PNG file of a boolean picture, true for paper."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def fake_omniglot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archives with Omniglot's names and counts; each character is a random pattern of 7 x 7 blocks."""
+    root = tmp_path_factory.mktemp("fake") / "omniglot"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for archive, (alphabets, characters) in zip(ARCHIVES, ((30, 964), (20, 659))):
+        with zipfile.ZipFile(root / f"{archive}.zip", "w") as file:
+            for character in range(characters):
+                picture = png(np.kron(rng.random((7, 7)) < 0.7, np.ones((15, 15), dtype=bool)))
+                alphabet, number = f"{archive[7:]}{character % alphabets:02}", character // alphabets + 1
+                for drawing in range(DRAWINGS):
+                    file.writestr(
+                        f"{archive}/{alphabet}/character{number:02}/{character:04}_{drawing + 1:02}.png", picture
+                    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_omniglot() -> Path:
+    """The real archives; skips where they are not at hand."""
+    root = Path(os.environ.get("FEWSHOT_DATA", "/nowhere")) / "omniglot"
+    if not (root / "images_background.zip").exists():
+        pytest.skip("set FEWSHOT_DATA to a folder that holds omniglot/images_background.zip")
+    return root
+
+
+@pytest.fixture(scope="session")
+def omniglot(request: pytest.FixtureRequest) -> Path:
+    """The real archives where they are at hand, else the fake ones."""
+    if "FEWSHOT_DATA" in os.environ:
+        return request.getfixturevalue("real_omniglot")
+    return request.getfixturevalue("fake_omniglot")
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must fail as a user's mistake does, and returns its one line."""
+
+    def run(*args: object) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_status:
+            main([str(arg) for arg in args])
+        assert exit_status.value.code == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        errors = [line for line in lines if line.startswith("fewshot: error: ")]
+        assert len(errors) == 1
+        assert lines[-1] == errors[0]
+        assert "Traceback" not in "".join(lines)
+        return errors[0].removeprefix("fewshot: error: ")
+
+    return run
+
+
+TINY = [  # makes any config run in seconds
+    "--trainer.max_steps=2",
+    "--data.meta_batch_size=2",
+    "--data.val_episodes=4",
+    "--data.test_episodes=4",
+    "--trainer.enable_progress_bar=false",
+]
