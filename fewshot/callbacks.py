@@ -28,7 +28,7 @@ class RunRecord(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Shows the options in TensorBoard's text tab."""
         if isinstance(trainer.logger, TensorBoardLogger):
-            text = self.parser.dump(self.config, skip_none=False)
+            text = self.parser.dump(self.config)
             trainer.logger.experiment.add_text("config", f"```yaml\n{text}\n```")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -91,12 +91,13 @@ class Report(Callback):
         if not trainer.is_global_zero:
             return
         report = self.report(trainer)
-        path = Path(trainer.log_dir or ".", "test.json")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=2) + "\n")
         console = Console()
         console.print(self._table(report))
-        console.print(f"Report: {path}", soft_wrap=True)
+        if trainer.log_dir:
+            path = Path(trainer.log_dir, "test.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(report, indent=2) + "\n")
+            console.print(f"Report: {path}", soft_wrap=True)
 
     @staticmethod
     def report(trainer: Trainer) -> dict[str, Any]:

@@ -55,12 +55,23 @@ class SafeCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
             raise FewShotError(
-                f"the checkpoint {path} cannot be written ({error}): make room there, or choose --checkpoint.dirpath"
+                f"the checkpoint {path} cannot be written ({error}): make room there, or choose --trainer.default_root_dir"
             ) from None
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """Reads a checkpoint; see :func:`read_checkpoint`."""
         return read_checkpoint(path)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the state of the highest ``val/accuracy`` in ``best.ckpt``.
+
+    Args:
+        dirpath: Its folder.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, filename="best", monitor="val/accuracy", mode="max", enable_version_counter=False)
 
 
 class LastCheckpoint(ModelCheckpoint):

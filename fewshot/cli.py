@@ -7,8 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -16,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 import fewshot
 from fewshot.algorithms import EpisodicModule
 from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, RunRecord, Report
-from fewshot.checkpoints import KEY, LastCheckpoint, SafeCheckpointIO, read_checkpoint
+from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
 
@@ -26,6 +25,7 @@ HINTS = (
     "The .grad attribute of a Tensor that is not a leaf",
     "`isinstance.treespec, LeafSpec.` is deprecated",
     "The number of training batches .* is smaller than the logging interval",
+    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
     "Checkpoint directory .* exists and is not empty",
 )
 
@@ -50,20 +50,11 @@ class FewShotCLI(LightningCLI):
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the name of the run and the options of its best checkpoint."""
+        """Adds the name of the run."""
         parser.add_argument(
             "--name",
             type=str | None,
             help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
-        )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.monitor": "val/accuracy",
-                "checkpoint.mode": "max",
-                "checkpoint.filename": "best",
-                "checkpoint.enable_version_counter": False,
-            }
         )
         parser.link_arguments("data.init_args.ways", "model.init_args.ways")
 
@@ -82,31 +73,34 @@ class FewShotCLI(LightningCLI):
         """Keeps Lightning from letting the checkpoint's options overwrite the typed ones."""
 
     def before_instantiate_classes(self) -> None:
-        """Names the run and its folders, and sees to it that a short run is validated, too."""
+        """Names the run, and sees to it that a short one is validated, too."""
         config = self.config[self.subcommand]
         if config.name is None:
             files = [Path(str(file)).stem for file in config.config or []]
             classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
             config.name = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
-        self.root = Path(config.trainer.default_root_dir or ".")
-        if config.checkpoint.dirpath is None:
-            config.checkpoint.dirpath = str(self.root / "checkpoints" / config.name)
-        self.trainer_defaults["callbacks"].append(LastCheckpoint(config.checkpoint.dirpath))
         if config.trainer.max_steps > 0 and isinstance(config.trainer.val_check_interval, int):
             config.trainer.val_check_interval = min(config.trainer.val_check_interval, config.trainer.max_steps)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Makes the Trainer, with a TensorBoard logger unless the user configured another or none."""
+        """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
         config = self.config[self.subcommand]
+        root = Path(config.trainer.default_root_dir or ".")
+        self.folder = str(root / "checkpoints" / config.name)
+        callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
+        if self.subcommand == "fit" and config.trainer.enable_checkpointing is not False:
+            callbacks += [BestCheckpoint(self.folder), LastCheckpoint(self.folder)]
+        if config.trainer.enable_progress_bar is not False:
+            callbacks.append(ProgressBar())
+        self.trainer_defaults["callbacks"] = callbacks
         if config.trainer.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(self.root / "logs", name=f"{config.name}/{self.subcommand}")
+            kwargs["logger"] = TensorBoardLogger(root / "logs", name=f"{config.name}/{self.subcommand}")
         kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
         """Tells what a resumed run does differently, or what a new run replaces."""
-        config = self.config.fit
-        folder = config.checkpoint.dirpath
+        config, folder = self.config.fit, self.folder
         if config.ckpt_path is None:
             if Path(folder, "last.ckpt").exists():
                 print(
@@ -170,7 +164,6 @@ def run(args: list[str] | None = None) -> FewShotCLI:
         parser_kwargs={"prog": "fewshot", "description": fewshot.__doc__},
         save_config_callback=RunRecord,
         trainer_defaults={
-            "callbacks": [EpisodeFigure(), LearnedRates(), Report(), ProgressBar()],
             "check_val_every_n_epoch": None,  # count outer steps
             "val_check_interval": 500,
             "num_sanity_val_steps": 0,

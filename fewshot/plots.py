@@ -33,10 +33,10 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     for row, (label, support, images, guesses) in zip(axes, rows):
-        row[0].imshow(support[0, 0].float().cpu(), cmap="gray_r", vmin=0, vmax=1)
+        row[0].imshow(support[0, 0].float().numpy(force=True), cmap="gray_r", vmin=0, vmax=1)
         row[0].set_ylabel(f"class {label}", rotation=0, ha="right", va="center")
         for axis, image, guess in zip(row[1:], images, guesses):
-            axis.imshow(image[0].float().cpu(), cmap="gray_r", vmin=0, vmax=1)
+            axis.imshow(image[0].float().numpy(force=True), cmap="gray_r", vmin=0, vmax=1)
             axis.set_xlabel(str(guess), color=RIGHT if guess == label else WRONG, labelpad=1)
     axes[0, 0].set_title("support", fontsize="medium")
     axes[0, 1].set_title("query, and its predicted class", fontsize="medium", loc="left")

@@ -25,9 +25,7 @@ def equal(one: Episode, other: Episode) -> bool:
 
 
 @settings(deadline=None)
-@given(
-    ways=st.integers(1, CLASSES), shots=st.integers(1, 10), queries=st.integers(1, 10), tasks=st.integers(1, 4)
-)
+@given(ways=st.integers(1, CLASSES), shots=st.integers(1, 10), queries=st.integers(1, 10), tasks=st.integers(1, 4))
 def test_an_episode_has_n_classes_with_k_supports_and_q_queries_each(ways, shots, queries, tasks):
     support, query = episodes(ways=ways, shots=shots, queries=queries).__getitems__(range(tasks))
     assert support.x.shape == (tasks, ways * shots, 1, 4, 4)

@@ -25,6 +25,7 @@ def test_distances_by_hand():
 
 
 @pytest.mark.parametrize("shots", [1, 5])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # one shot has no variance
 def test_predictions_are_those_of_the_nearest_centroid(shots):
     data = GlyphsDataModule(shots=shots, meta_batch_size=8)
     data.setup("fit")

@@ -15,17 +15,21 @@ ALGORITHMS = {"MAML": "glyphs_maml", "ProtoNet": "glyphs_protonet"}
 SHOTS = (1, 5)
 
 
-def demo(folder: Path = Path("demo"), configs: Path = Path("configs"), max_steps: int | None = None) -> None:
+def demo(
+    folder: Path = Path("demo"), configs: Path = Path("configs"), max_steps: int | None = None, episodes: int = 600
+) -> None:
     """Trains both algorithms, meta-tests them at K = 1 and K = 5, and shows a table and a picture.
 
     Args:
         folder: Where checkpoints, logs and the picture go.
         configs: Where the config files are.
         max_steps: Outer steps to train for; those of the config files if not given.
+        episodes: Test episodes.
     """
     place = ["--trainer.default_root_dir", str(folder)]
     steps = [] if max_steps is None else ["--trainer.max_steps", str(max_steps)]
-    table = Table("algorithm", *(f"accuracy at K = {shots}" for shots in SHOTS), title="5-way glyphs, 600 episodes")
+    count = ["--data.test_episodes", str(episodes)]
+    table = Table("algorithm", *(f"accuracy at K = {shots}" for shots in SHOTS), title=f"5-way glyphs, {episodes} episodes")
     curves = {}
     for algorithm, config in ALGORITHMS.items():
         fit = run(["fit", "--config", str(configs / f"{config}.yaml"), *place, *steps])
@@ -34,7 +38,7 @@ def demo(folder: Path = Path("demo"), configs: Path = Path("configs"), max_steps
         checkpoint = ["--ckpt_path", str(folder / "checkpoints" / config / "best.ckpt")]
         cells = []
         for shots in SHOTS:
-            test = run(["test", *checkpoint, "--data.test_shots", str(shots), *place])
+            test = run(["test", *checkpoint, "--data.test_shots", str(shots), *place, *count])
             report = Report.report(test.trainer)
             cells.append(f"{report['accuracy']:.1%} ± {report['ci95']:.1%}")
         table.add_row(algorithm, *cells)

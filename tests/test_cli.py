@@ -1,0 +1,245 @@
+"""The command line as a user meets it: every config, checkpoints that know themselves, and every mistake."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fewshot import checkpoints
+from fewshot.cli import main, run
+from fewshot.evaluation.demo import demo
+from conftest import REPOSITORY, TINY
+
+CONFIGS = sorted(REPOSITORY.glob("configs/**/*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a MAML that was trained for two steps on glyphs."""
+    root = tmp_path_factory.mktemp("trained")
+    main(["fit", "--config=configs/glyphs_maml.yaml", f"--trainer.default_root_dir={root}", *TINY])
+    return root
+
+
+def best(root: Path, name: str = "glyphs_maml") -> Path:
+    return root / "checkpoints" / name / "best.ckpt"
+
+
+def reports(root: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(root.glob("logs/*/test/*/test.json"))]
+
+
+# --- what works
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_trains_and_is_tested_from_its_checkpoint(config, tmp_path, omniglot):
+    place = f"--trainer.default_root_dir={tmp_path}"
+    root = [f"--data.root={omniglot}"] if "omniglot" in config.stem else []
+    main(["fit", f"--config={config}", place, *TINY, *root])
+    assert {path.name for path in best(tmp_path, config.stem).parent.iterdir()} == {"best.ckpt", "last.ckpt"}
+    main(["test", f"--ckpt_path={best(tmp_path, config.stem)}", place, "--trainer.enable_progress_bar=false"])
+    (report,) = reports(tmp_path)
+    assert report["episodes"] == 4
+    assert 0 <= report["accuracy"] <= 1
+
+
+def test_a_test_reports_what_a_figure_needs(trained, tmp_path, capsys):
+    main(["test", f"--ckpt_path={best(trained)}", f"--trainer.default_root_dir={tmp_path}", "--data.test_shots=4",
+          "--model.test_adaptation_steps=5", "--data.test_episodes=6", "--data.meta_batch_size=4"])  # fmt: skip
+    (report,) = reports(tmp_path)
+    expected = {
+        "algorithm": "MAMLModule", "episodes": 6, "ways": 5, "shots": 4, "queries": 5, "adaptation_steps": 5,
+        "batch_norm": "transductive", "split": "glyphs/random", "rotations": False, "checkpoint": str(best(trained)),
+    }  # fmt: skip
+    assert {key: report[key] for key in expected} == expected
+    assert report["ci95"] == pytest.approx(1.96 * report["std"] / 6**0.5)
+    assert 0 <= report["accuracy_before"] <= 1
+    screen = capsys.readouterr().out
+    assert f"{report['accuracy']:.2%} ± {report['ci95']:.2%}" in screen
+    assert "test.json" in screen
+    events = EventAccumulator(str(tmp_path / "logs" / "glyphs_maml" / "test" / "version_0")).Reload()
+    assert events.Scalars("test/accuracy")[0].value == pytest.approx(report["accuracy"])
+
+
+def test_what_the_user_types_wins_over_the_checkpoint(trained, tmp_path):
+    place = f"--trainer.default_root_dir={tmp_path}"
+    cli = run(["test", f"--ckpt_path={best(trained)}", place, "--model.test_adaptation_steps=7", "--data.seed=3",
+               "--model.batch_norm=inductive"])  # fmt: skip
+    assert cli.model.test_adaptation_steps == 7
+    assert cli.model.batch_norm == "inductive"
+    assert cli.datamodule.seed == 3
+    assert cli.datamodule.episodes["test"] == 4  # from the checkpoint
+    assert cli.trainer.state.finished
+
+
+def test_tensorboard_shows_curves_rates_an_episode_and_the_options(tmp_path):
+    main(["fit", "--config=configs/glyphs_maml.yaml", f"--trainer.default_root_dir={tmp_path}", *TINY,
+          "--trainer.max_steps=50", "--model.learn_inner_lr=per-step"])  # fmt: skip
+    log = tmp_path / "logs" / "glyphs_maml" / "fit" / "version_0"
+    events = EventAccumulator(str(log)).Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/accuracy_before"} <= set(tags["scalars"])
+    assert "inner_lr/step0/head.weight" in tags["scalars"]
+    assert events.Scalars("inner_lr/step0/head.weight")[0].value != 0.4  # it has learned
+    assert tags["images"] == ["val/episode"]
+    assert "config/text_summary" in tags["tensors"]
+    assert "learn_inner_lr: per-step" in (log / "config.yaml").read_text()
+    assert (log / "hparams.yaml").exists()
+
+
+def test_the_demo_ends_with_a_table_and_a_picture(tmp_path, capsys):
+    demo(tmp_path, max_steps=2, episodes=32)
+    screen = capsys.readouterr().out
+    assert "accuracy at K = 1" in screen
+    assert re.search(r"ProtoNet .*\d+\.\d% ± \d\.\d%", screen)
+    assert str(tmp_path / "curves.png") in screen.replace("\n", "")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_a_second_run_of_a_name_says_so_and_another_name_has_its_own_folder(trained, tmp_path, capsys):
+    options = ["--config=configs/glyphs_maml.yaml", *TINY]
+    main(["fit", f"--trainer.default_root_dir={trained}", *options])
+    assert "holds an earlier run, whose checkpoints will be replaced" in capsys.readouterr().out
+    main(["fit", f"--trainer.default_root_dir={tmp_path}", *options, "--name=other"])
+    assert best(tmp_path, "other").exists()
+
+
+def test_resuming_tells_what_is_different(trained, tmp_path, capsys):
+    main(["fit", "--config=configs/glyphs_maml.yaml", f"--trainer.default_root_dir={tmp_path}", *TINY,
+          f"--ckpt_path={trained}/checkpoints/glyphs_maml/last.ckpt", "--trainer.max_steps=3"])  # fmt: skip
+    assert "Resuming with" not in capsys.readouterr().out
+    main(["fit", "--config=configs/glyphs_maml.yaml", f"--trainer.default_root_dir={tmp_path}", *TINY,
+          f"--ckpt_path={trained}/checkpoints/glyphs_maml/last.ckpt", "--trainer.max_steps=3", "--model.meta_lr=0.01",
+          "--data.meta_batch_size=4"])  # fmt: skip
+    screen = capsys.readouterr().out
+    assert "Resuming with model.meta_lr = 0.01; the checkpoint had 0.001." in screen
+    assert "Resuming with data.meta_batch_size = 4; the checkpoint had 2." in screen
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_other_precisions_train(precision, tmp_path):
+    main(["fit", "--config=configs/glyphs_maml.yaml", f"--trainer.default_root_dir={tmp_path}", *TINY,
+          f"--trainer.precision={precision}"])  # fmt: skip
+    assert best(tmp_path).exists()
+
+
+def test_help_explains_options_and_does_not_import_learn2learn():
+    code = "import sys; from fewshot.cli import main\ntry: main(sys.argv[1:])\nfinally: print('learn2learn' in sys.modules)"
+
+    def words(*args: str) -> str:
+        shown = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=REPOSITORY)
+        assert shown.stdout.endswith("False\n")
+        assert not shown.stderr
+        return " ".join(shown.stdout.split())
+
+    assert "fit" in words("--help")
+    fit = words("fit", "--help")
+    for option in ("--ckpt_path", "--name", "--trainer.max_steps"):
+        assert option in fit
+    maml = words("fit", "--model.help", "MAMLModule")
+    assert "Inner step size α" in maml
+    assert "https://arxiv.org/abs/1703.03400" in maml
+    data = words("fit", "--data.help", "OmniglotDataModule")
+    for option in ("--data.root", "--data.test_shots", "--data.split_seed", "Tasks per outer step"):
+        assert option in data
+
+
+def test_learn2learn_does_not_print_gyms_notice():
+    code = "import fewshot.inner_loop.learners, sys; assert 'gym' in sys.modules"
+    shown = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+
+
+# --- mistakes
+
+
+def test_too_many_images_or_ways(fails, trained, omniglot):
+    test = ("test", f"--ckpt_path={best(trained)}")
+    assert "shots + queries = 18 + 5 = 23 images per class" in fails(*test, "--data.test_shots=18")
+    assert "cannot judge 7-way episodes" in fails(*test, "--data.test_ways=7")
+    protonet = ("fit", "--config=configs/omniglot_protonet.yaml", f"--data.root={omniglot}", *TINY)
+    assert "the val split has 100: lower the ways" in fails(*protonet, "--data.test_ways=101")
+
+
+def test_a_wrong_option(fails):
+    fit = ("fit", "--config=configs/glyphs_maml.yaml", *TINY)
+    assert "inner_learning_rate" in fails(*fit, "--model.inner_learning_rate=1")
+    assert "--trainer.max_step" in fails(*fit, "--trainer.max_stepz=3")
+    assert "sideways" in fails(*fit, "--model.adapt=sideways")
+    assert "inner_lr must be positive, not -1.0" in fails(*fit, "--model.inner_lr=-1")
+    assert "configs/nowhere.yaml" in fails("fit", "--config=configs/nowhere.yaml")
+    assert "max_steps" in fails("fit", "--config=configs/glyphs_maml.yaml", "--trainer.max_steps=-1")
+    assert "gradient scaler" in fails(*fit, "--trainer.precision=16-mixed")
+    if not torch.cuda.is_available():
+        assert "gpu" in fails(*fit, "--trainer.accelerator=gpu").lower()
+
+
+def test_a_wrong_checkpoint(fails, trained, tmp_path):
+    assert f"there is no checkpoint {tmp_path}/none.ckpt; run fit first" in fails(
+        "test", f"--ckpt_path={tmp_path}/none.ckpt"
+    )
+    beside = fails("test", f"--ckpt_path={best(trained).parent}/bets.ckpt")
+    assert "best.ckpt" in beside
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    (tmp_path / "half.ckpt").write_bytes(best(trained).read_bytes()[:20_000])
+    for name, message in (("text", "is no checkpoint"), ("half", "is no checkpoint"), ("foreign", "not one that")):
+        assert message in fails("test", f"--ckpt_path={tmp_path}/{name}.ckpt")
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_executed(fails, tmp_path):
+    torch.save({checkpoints.KEY: Bomb(tmp_path / "exploded")}, tmp_path / "bomb.ckpt")
+    assert "is no checkpoint" in fails("test", f"--ckpt_path={tmp_path}/bomb.ckpt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_another_network_or_algorithm(fails, trained):
+    test = ("test", f"--ckpt_path={best(trained)}", "--trainer.enable_progress_bar=false")
+    message = fails(*test, "--model.network.channels=32")
+    assert "another network: network.features.convolutions.0.weight has shape (64, 1, 3, 3) there and (32, 1" in message
+    assert "holds MAMLModule, not ProtoNetModule" in fails(*test, "--model=ProtoNetModule", "--model.network=Conv4")
+
+
+def test_classes_that_were_trained_on_are_not_tested_on(fails, trained):
+    message = fails("test", f"--ckpt_path={best(trained)}", "--data.split_seed=1")
+    assert re.search(r"\d+ of the \d+ test classes of split glyphs/random were trained on", message)
+    resumed = fails("fit", "--config=configs/glyphs_maml.yaml", f"--ckpt_path={best(trained)}", "--data.split_seed=1")
+    assert "the checkpoint was trained on split glyphs/random (digest" in resumed
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(fails, trained, monkeypatch):
+    before = best(trained).read_bytes()
+    real = torch.save
+
+    def full(checkpoint: object, file: object) -> None:
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    message = fails("fit", "--config=configs/glyphs_maml.yaml", f"--trainer.default_root_dir={trained}", *TINY)
+    assert "No space left on device" in message
+    assert "make room" in message
+    assert best(trained).read_bytes() == before
+    assert {path.name for path in best(trained).parent.iterdir()} == {"best.ckpt", "last.ckpt"}
+    monkeypatch.setattr(torch, "save", real)
+
+
+def test_nothing_is_written_for_a_mistake(fails, tmp_path):
+    fails("fit", "--config=configs/glyphs_maml.yaml", "--data.shots=30", f"--trainer.default_root_dir={tmp_path}")
+    assert not list(tmp_path.rglob("*.ckpt"))
