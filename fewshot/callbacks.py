@@ -26,9 +26,12 @@ class RunRecord(SaveConfigCallback):
     """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Shows the options in TensorBoard's text tab."""
+        """Writes the options to ``config.yaml`` beside the logs, and to TensorBoard's text tab."""
         if isinstance(trainer.logger, TensorBoardLogger):
             text = self.parser.dump(self.config)
+            folder = Path(trainer.logger.log_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.yaml").write_text(text)
             trainer.logger.experiment.add_text("config", f"```yaml\n{text}\n```")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

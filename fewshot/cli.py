@@ -163,6 +163,7 @@ def run(args: list[str] | None = None) -> FewShotCLI:
         parser_class=Parser,
         parser_kwargs={"prog": "fewshot", "description": fewshot.__doc__},
         save_config_callback=RunRecord,
+        save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={
             "check_val_every_n_epoch": None,  # count outer steps
             "val_check_interval": 500,

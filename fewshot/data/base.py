@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from fewshot.episodes import SPLITS, Episode, ImageEpisodes
 from fewshot.errors import FewShotError
@@ -46,7 +46,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
         val_episodes: Episodes per validation, the same ones each time.
         test_episodes: Episodes per test, the same ones each time.
         rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
-        test_rotations: The same in validation and test.
+        test_rotations: Make rotations new classes in validation and test, too.
         split_seed: Seed of a random split.
         seed: Seed of the episodes.
 
@@ -177,9 +177,11 @@ class EpisodicDataModule(LightningDataModule, ABC):
         return self._loader(self.dataset("test", length=self.episodes["test"]))
 
     def _loader(self, dataset: ImageEpisodes) -> DataLoader:
-        # No workers: drawing a meta-batch takes a few milliseconds, less than passing it between processes.
-        tasks = self.meta_batch_size // (self.trainer.world_size if self.trainer else 1)
-        return DataLoader(dataset, batch_size=tasks, collate_fn=_as_drawn)
+        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        # Not left to Lightning, whose distributed sampler shuffles the training data.
+        sampler = DistributedSampler(dataset, ranks, rank, shuffle=False) if ranks > 1 else None
+        # No workers: drawing a meta-batch takes less time than passing it between processes.
+        return DataLoader(dataset, self.meta_batch_size // ranks, sampler=sampler, collate_fn=_as_drawn)
 
     def on_after_batch_transfer(self, batch: Episode, dataloader_idx: int) -> Episode:
         """Scales the images to 0..1, on the device."""
