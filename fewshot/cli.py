@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -14,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import fewshot
 from fewshot.algorithms import EpisodicModule
-from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, RunRecord, Report
+from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, RunRecord
 from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
@@ -29,13 +30,24 @@ HINTS = (
     "Checkpoint directory .* exists and is not empty",
 )
 
+# The lines that jsonargparse wraps round the one that says what is wrong.
+PADDING = (
+    "Does not validate against any of the Union subtypes",
+    "Subtypes: ",
+    "Errors:",
+    "Given value",
+    "Expected a <class 'NoneType'>",
+)
+
 
 class Parser(LightningArgumentParser):
     """Says what is wrong with the options in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises what jsonargparse would print below its usage."""
-        raise FewShotError(": ".join(line.strip(" -:") for line in message.splitlines() if line.strip()))
+        """Raises the gist of what jsonargparse would print below its usage."""
+        lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
+        gist = ": ".join(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING))
+        raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist))
 
 
 class FewShotCLI(LightningCLI):
@@ -81,6 +93,20 @@ class FewShotCLI(LightningCLI):
             config.name = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
         if config.trainer.max_steps > 0 and isinstance(config.trainer.val_check_interval, int):
             config.trainer.val_check_interval = min(config.trainer.val_check_interval, config.trainer.max_steps)
+
+    def instantiate_classes(self) -> None:
+        """Makes model, data and trainer.
+
+        Raises:
+            FewShotError: What a constructor says, without the lines that jsonargparse wraps round it.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, FewShotError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""

@@ -85,7 +85,7 @@ class MAMLModule(EpisodicModule):
 
         Raises:
             FewShotError: If the episodes have another number of classes than the head, or the precision is
-                ``16-mixed``.
+                float16.
         """
         datamodule = getattr(self.trainer, "datamodule", None)
         for ways in (getattr(datamodule, name, self.ways) for name in ("ways", "test_ways")):
@@ -94,10 +94,10 @@ class MAMLModule(EpisodicModule):
                     f"MAML's head has {self.ways} outputs and cannot judge {ways}-way episodes: "
                     f"train and test it at the same number of ways"
                 )
-        if self.trainer.precision == "16-mixed":
+        if str(self.trainer.precision).startswith("16"):
             raise FewShotError(
-                "16-mixed cannot train MAML: the gradient scaler scales the outer loss only, so that half-precision "
-                "inner gradients underflow. Use --trainer.precision bf16-mixed or 32-true"
+                f"{self.trainer.precision} cannot train MAML: inner gradients underflow in float16, and a gradient "
+                "scaler scales the outer loss only. Use --trainer.precision bf16-mixed or 32-true"
             )
         if self.inner_rates.learn == "per-step" and self.test_adaptation_steps > self.adaptation_steps:
             rank_zero_info(

@@ -25,8 +25,9 @@ class OmniglotDataModule(EpisodicDataModule):
         root: Folder of ``images_background(.zip)`` and ``images_evaluation(.zip)``; ``$FEWSHOT_DATA/omniglot`` if not
             given, or ``data/omniglot`` where that variable is not set.
         split: ``random``: 1100 characters for training, 100 for validation, 423 for test, drawn by ``split_seed``
-            (MAML trains on 1200 and has no validation). ``lake``: the 20 evaluation alphabets for test; of the 30 background alphabets, 5 drawn by
-            ``split_seed`` for validation and 25 for training. ``file``: the lists in ``split_dir``.
+            (MAML trains on 1200 and has no validation). ``lake``: the 20 evaluation alphabets for test; of the 30
+            background alphabets, 5 drawn by ``split_seed`` for validation and 25 for training. ``file``: the lists in
+            ``split_dir``.
         split_dir: Folder of ``train.txt``, ``val.txt`` and ``test.txt``, one ``ALPHABET/characterNN`` a line, for
             ``split: file``.
         cache_dir: Folder for the decoded images; ``~/.cache/fewshot`` if not given.

@@ -17,7 +17,7 @@ try:
     from learn2learn.algorithms.base_learner import BaseLearner
     from learn2learn.utils import clone_module, update_module
 except ModuleNotFoundError as error:
-    if error.name != "learn2learn":
+    if not (error.name or "").startswith("learn2learn"):
         raise
     raise FewShotError(
         "MAML needs learn2learn, which is not installed: pip install --no-deps --use-pep517 "
