@@ -100,7 +100,7 @@ def test_missing_archives_are_downloaded_checked_and_put_in_place_whole(fake_omn
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [f"{name}.zip" for name in sums]
 
     monkeypatch.setattr(archives, "ARCHIVES", {**sums, "images_background": "0" * 32})
-    with pytest.raises(FewShotError, match="neither in .* nor to be had"):
+    with pytest.raises(FewShotError, match=r"neither in .* nor to be had"):
         archives.download(tmp_path / "bad")
     assert not list((tmp_path / "bad").iterdir())
     server.shutdown()

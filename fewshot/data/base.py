@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from fewshot.episodes import SPLITS, Episode, ImageEpisodes
 from fewshot.errors import FewShotError
@@ -179,7 +179,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
     def _loader(self, dataset: ImageEpisodes) -> DataLoader:
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         # Not left to Lightning, whose distributed sampler shuffles the training data.
-        sampler = DistributedSampler(dataset, ranks, rank, shuffle=False) if ranks > 1 else None
+        sampler: Sampler | None = DistributedSampler(dataset, ranks, rank, shuffle=False) if ranks > 1 else None
         # No workers: drawing a meta-batch takes less time than passing it between processes.
         return DataLoader(dataset, self.meta_batch_size // ranks, sampler=sampler, collate_fn=_as_drawn)
 

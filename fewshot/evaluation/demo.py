@@ -29,9 +29,8 @@ def demo(
     place = ["--trainer.default_root_dir", str(folder)]
     steps = [] if max_steps is None else ["--trainer.max_steps", str(max_steps)]
     count = ["--data.test_episodes", str(episodes)]
-    table = Table(
-        "algorithm", *(f"accuracy at K = {shots}" for shots in SHOTS), title=f"5-way glyphs, {episodes} episodes"
-    )
+    columns = (f"accuracy at K = {shots}" for shots in SHOTS)
+    table = Table("algorithm", *columns, title=f"5-way glyphs, {episodes} episodes")
     curves = {}
     for algorithm, config in ALGORITHMS.items():
         fit = run(["fit", "--config", str(configs / f"{config}.yaml"), *place, *steps])
