@@ -128,7 +128,7 @@ class Report(Callback):
             "split_digest": data.digest,
             "rotations": data.test_rotations,
             "seed": data.seed,
-            "checkpoint": str(trainer.ckpt_path),
+            "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         }
 
     @staticmethod
@@ -143,5 +143,5 @@ class Report(Callback):
         table.add_row("episodes", f"{report['episodes']} with {report['queries']} queries per class")
         table.add_row("adaptation steps", str(report.get("adaptation_steps", "none")))
         table.add_row("batch norm", report.get("batch_norm", "none"))
-        table.add_row("checkpoint", report["checkpoint"])
+        table.add_row("checkpoint", report["checkpoint"] or "none: untrained weights")
         return table

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import fewshot
@@ -47,6 +48,8 @@ class Parser(LightningArgumentParser):
         """Raises the gist of what jsonargparse would print below its usage."""
         lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
         gist = ": ".join(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING))
+        if "required: fit." in gist or "required: test." in gist:
+            gist += "; a --config FILE or a --ckpt_path FILE knows them"
         raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist))
 
 
@@ -78,7 +81,8 @@ class FewShotCLI(LightningCLI):
         if path is not None:
             record = read_checkpoint(path)[KEY]
             self.checkpoint_config = record["config"]
-            typed[1:1] = ["--config", json.dumps({"name": record["name"], **self.checkpoint_config})]
+            first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
+            typed[first:first] = ["--config", json.dumps({"name": record["name"], **self.checkpoint_config})]
         self.config = parser.parse_args(typed)
 
     def _parse_ckpt_path(self) -> None:
@@ -129,7 +133,7 @@ class FewShotCLI(LightningCLI):
         config, folder = self.config.fit, self.folder
         if config.ckpt_path is None:
             if Path(folder, "last.ckpt").exists():
-                print(
+                rank_zero_only(print)(
                     f"{folder} holds an earlier run, whose checkpoints will be replaced. "
                     f"(--ckpt_path {folder}/last.ckpt would resume it; --name would give this run its own.)"
                 )
@@ -138,7 +142,9 @@ class FewShotCLI(LightningCLI):
         before, now = _flat(self.checkpoint_config), _flat({part: options[part] for part in self.checkpoint_config})
         for option in sorted(before.keys() | now.keys()):
             if before.get(option) != now.get(option):
-                print(f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}.")
+                rank_zero_only(print)(
+                    f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}."
+                )
 
     def test(self, **options: Any) -> None:
         """Tests without Lightning's own table: :class:`Report` prints a better one."""

@@ -29,6 +29,6 @@ class EpisodeStatistics(CatMetric):
 
     def summary(self) -> Summary:
         """The :class:`Summary` of the values collected so far, over all processes."""
-        values = self.compute().double()
+        values = self.compute().cpu().double()
         std = values.std().item() if values.numel() > 1 else 0.0
         return Summary(values.mean().item(), std, 1.96 * std / values.numel() ** 0.5, values.numel())

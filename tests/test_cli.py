@@ -82,6 +82,13 @@ def test_what_the_user_types_wins_over_the_checkpoint(trained, tmp_path):
     assert cli.trainer.state.finished
 
 
+def test_a_checkpoint_is_tested_on_another_data_set(trained, tmp_path, omniglot):
+    main(["test", f"--ckpt_path={best(trained)}", f"--trainer.default_root_dir={tmp_path}", "--data=OmniglotDataModule",
+          f"--data.root={omniglot}", "--data.test_ways=5", "--data.test_episodes=4"])  # fmt: skip
+    (report,) = reports(tmp_path)
+    assert report["split"] == "omniglot/random"
+
+
 def test_tensorboard_shows_curves_rates_an_episode_and_the_options(tmp_path):
     main(["fit", "--config=configs/glyphs_maml.yaml", f"--trainer.default_root_dir={tmp_path}", *TINY,
           "--trainer.max_steps=50", "--model.learn_inner_lr=per-step"])  # fmt: skip
@@ -189,6 +196,10 @@ def test_a_wrong_option(fails):
     assert "--model: Expected a path but Foo either not accessible or invalid" in fails("fit", "--model=Foo")
     assert "inner_lr must be positive, not -1.0" in fails(*fit, "--model.inner_lr=-1")
     assert "configs/nowhere.yaml" in fails("fit", "--config=configs/nowhere.yaml")
+    assert fails("fit") == (
+        "the following arguments are required: fit.data, fit.model; a --config FILE or a --ckpt_path FILE knows them"
+    )
+    assert fails() == 'expected "subcommand" to be one of {fit,test}, but it was not provided.'
     assert "max_steps" in fails("fit", "--config=configs/glyphs_maml.yaml", "--trainer.max_steps=-1")
     if not torch.cuda.is_available():
         assert "gpu" in fails(*fit, "--trainer.accelerator=gpu").lower()
