@@ -10,6 +10,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
+from torch.utils.tensorboard.summary import hparams
 
 from fewshot import __version__
 from fewshot.algorithms import EpisodicModule
@@ -22,26 +23,45 @@ from fewshot.plots import episode_figure
 EVERY_N_STEPS = 50  # Lightning's own default for the other values of training
 
 
+def flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested options as ``{"data.ways": 5, ...}``, as they are typed."""
+    if not isinstance(options, dict):
+        return {prefix: options}
+    return {
+        name: value
+        for key, nested in options.items()
+        for name, value in flat(nested, f"{prefix}.{key}".replace(".init_args", "").lstrip(".")).items()
+    }
+
+
 class RunRecord(SaveConfigCallback):
     """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes the options to ``config.yaml`` beside the logs, and to TensorBoard's text tab."""
-        if isinstance(trainer.logger, TensorBoardLogger):
-            text = self.parser.dump(self.config)
-            folder = Path(trainer.logger.log_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.yaml").write_text(text)
-            trainer.logger.experiment.add_text("config", f"```yaml\n{text}\n```")
+        """Writes the options to ``config.yaml`` beside the logs, and to TensorBoard's text and hparams tabs."""
+        if not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        text = self.parser.dump(self.config)
+        folder = Path(trainer.logger.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(text)
+        writer = trainer.logger.experiment
+        writer.add_text("config", f"```yaml\n{text}\n```")
+        # add_hparams would open a run of its own, and Lightning would log a metric of its own.
+        values = {
+            name: value if isinstance(value, bool | int | float) else str(value)
+            for name, value in flat(self._options()).items()
+        }
+        for summary in hparams(values, {"val/accuracy": 0.0}):
+            writer._get_file_writer().add_summary(summary)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Lets the checkpoint know its model and its data."""
+        checkpoint[KEY] = {"version": __version__, "name": self.config.name, "config": self._options()}
+
+    def _options(self) -> dict[str, Any]:
         options = json.loads(self.parser.dump(self.config, format="json"))
-        checkpoint[KEY] = {
-            "version": __version__,
-            "name": options["name"],
-            "config": {part: options[part] for part in ("model", "data")},
-        }
+        return {part: options[part] for part in ("model", "data")}
 
 
 class EpisodeFigure(Callback):

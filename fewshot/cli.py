@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import fewshot
 from fewshot.algorithms import EpisodicModule
-from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, RunRecord
+from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, RunRecord, flat
 from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
@@ -124,7 +124,9 @@ class FewShotCLI(LightningCLI):
             callbacks.append(ProgressBar())
         self.trainer_defaults["callbacks"] = callbacks
         if config.trainer.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(root / "logs", name=f"{config.name}/{self.subcommand}")
+            kwargs["logger"] = TensorBoardLogger(
+                root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False
+            )
         kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
         return super().instantiate_trainer(**kwargs)
 
@@ -139,7 +141,7 @@ class FewShotCLI(LightningCLI):
                 )
             return
         options = json.loads(self._parser("fit").dump(config, format="json"))
-        before, now = _flat(self.checkpoint_config), _flat({part: options[part] for part in self.checkpoint_config})
+        before, now = flat(self.checkpoint_config), flat({part: options[part] for part in self.checkpoint_config})
         for option in sorted(before.keys() | now.keys()):
             if before.get(option) != now.get(option):
                 rank_zero_only(print)(
@@ -160,17 +162,6 @@ def _value_of(option: str, args: list[str]) -> str | None:
         elif arg.startswith(f"{option}="):
             value = arg.partition("=")[2]
     return value
-
-
-def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested options as ``{"data.ways": 5, ...}``."""
-    if not isinstance(options, dict):
-        return {prefix: options}
-    return {
-        name: value
-        for key, nested in options.items()
-        for name, value in _flat(nested, f"{prefix}.{key}".replace(".init_args", "").lstrip(".")).items()
-    }
 
 
 def run(args: list[str] | None = None) -> FewShotCLI:

@@ -39,7 +39,8 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
             axis.imshow(image[0].float().numpy(force=True), cmap="gray_r", vmin=0, vmax=1)
             axis.set_xlabel(str(guess), color=RIGHT if guess == label else WRONG, labelpad=1)
     axes[0, 0].set_title("support", fontsize="medium")
-    axes[0, 1].set_title("query, and its predicted class", fontsize="medium", loc="left")
+    heading = axes[0, 1].set_title("query, and its predicted class", fontsize="medium", loc="left")
+    heading.set_in_layout(False)  # it may reach over the columns on its right
     return figure
 
 

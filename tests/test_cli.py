@@ -101,7 +101,8 @@ def test_tensorboard_shows_curves_rates_an_episode_and_the_options(tmp_path):
     assert tags["images"] == ["val/episode"]
     assert "config/text_summary" in tags["tensors"]
     assert "learn_inner_lr: per-step" in (log / "config.yaml").read_text()
-    assert (log / "hparams.yaml").exists()
+    assert "_hparams_/experiment" in events.summary_metadata
+    assert "hp_metric" not in tags["scalars"]
 
 
 def test_the_demo_ends_with_a_table_and_a_picture(tmp_path, capsys):
