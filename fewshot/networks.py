@@ -88,6 +88,12 @@ class Conv4(Embedding):
         return x.mean(dim=(2, 3))
 
 
+def keeps_running_statistics(network: nn.Module) -> bool | None:
+    """Whether any batch norm of a network keeps running statistics; ``None`` if it has no batch norm."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    return any(norm.track_running_stats for norm in norms) if norms else None
+
+
 class Classifier(nn.Module):
     """An embedding network with a linear head.
 

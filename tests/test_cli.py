@@ -195,6 +195,9 @@ def test_a_wrong_option(fails):
     assert fails(*fit, "--model.adapt=no") == "--model: adapt: Expected a typing.Literal['all', 'head']. Got value: no"
     assert fails(*fit, "--data.ways=few") == "--data: ways: Expected a <class 'int'>. Got value: few"
     assert "--model: Expected a path but Foo either not accessible or invalid" in fails("fit", "--model=Foo")
+    assert "MAML needs batch norm without" in fails(*fit, "--model.network.running_statistics=true")
+    protonet = ("fit", "--config=configs/glyphs_protonet.yaml", *TINY)
+    assert "ProtoNet needs batch norm with" in fails(*protonet, "--model.network.running_statistics=false")
     assert "inner_lr must be positive, not -1.0" in fails(*fit, "--model.inner_lr=-1")
     assert "configs/nowhere.yaml" in fails("fit", "--config=configs/nowhere.yaml")
     assert fails("fit") == (

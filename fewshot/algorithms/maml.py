@@ -10,7 +10,7 @@ from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Predict
 from fewshot.episodes import Episode
 from fewshot.errors import FewShotError
 from fewshot.inner_loop import Adapt, BatchNormMode, InnerRates, LearnInnerLR, SequentialInnerLoop
-from fewshot.networks import Classifier, Embedding
+from fewshot.networks import Classifier, Embedding, keeps_running_statistics
 
 
 class MAMLModule(EpisodicModule):
@@ -40,7 +40,7 @@ class MAMLModule(EpisodicModule):
         lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
 
     Raises:
-        FewShotError: If a number is out of range.
+        FewShotError: If a number is out of range, or the network's batch norm keeps running statistics.
     """
 
     def __init__(
@@ -58,13 +58,17 @@ class MAMLModule(EpisodicModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(meta_lr, lr_scheduler)
-        self.save_hyperparameters(ignore=["network", "lr_scheduler"])
         if test_adaptation_steps is None:
             test_adaptation_steps = adaptation_steps
         if min(adaptation_steps, test_adaptation_steps) < 0 or (learn_inner_lr == "per-step" and adaptation_steps < 1):
             raise FewShotError(
                 f"adaptation_steps must not be negative, nor 0 with per-step rates: "
                 f"got {adaptation_steps} in training and {test_adaptation_steps} in test"
+            )
+        if keeps_running_statistics(network):
+            raise FewShotError(
+                "MAML needs batch norm without running statistics, which its clones would share and change even in a "
+                "test: --model.network.running_statistics false"
             )
         if inner_lr <= 0:
             raise FewShotError(f"inner_lr must be positive, not {inner_lr}")

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Prediction
 from fewshot.episodes import Episode, Examples
-from fewshot.networks import Embedding
+from fewshot.errors import FewShotError
+from fewshot.networks import Embedding, keeps_running_statistics
 
 Distance = Literal["euclidean", "cosine"]
 
@@ -51,12 +52,15 @@ class ProtoNetModule(EpisodicModule):
     by the running averages of training.
 
     Args:
-        network: The embedding network. Its batch norm should keep running statistics
-            (``Conv4``: ``running_statistics: true``); otherwise predictions depend on the whole query set.
+        network: The embedding network. Its batch norm has to keep running statistics
+            (``Conv4``: ``running_statistics: true``).
         distance: Squared ``euclidean`` distance, as in the paper, or ``cosine`` distance.
         temperature: Logits are minus the distance divided by this; below 1 for the cosine, which spans only 0 to 2.
         meta_lr: Step size of Adam.
         lr_scheduler: Schedule of the step size, stepped once per outer step; constant if not given.
+
+    Raises:
+        FewShotError: If the network's batch norm keeps no running statistics, or a number is out of range.
     """
 
     def __init__(
@@ -68,7 +72,13 @@ class ProtoNetModule(EpisodicModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(meta_lr, lr_scheduler)
-        self.save_hyperparameters(ignore=["network", "lr_scheduler"])
+        if keeps_running_statistics(network) is False:
+            raise FewShotError(
+                "ProtoNet needs batch norm with running statistics, or else the tasks of a meta-batch change one "
+                "another's predictions: --model.network.running_statistics true"
+            )
+        if temperature <= 0:
+            raise FewShotError(f"temperature must be positive, not {temperature}")
         self.network = network
         self.distance = distance
         self.temperature = temperature

@@ -120,7 +120,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
                 self.classes[split] = [names[member] for member in members]
                 rotate = self.rotations if split == "train" else self.test_rotations
                 self._images[split] = with_rotations(images[members]) if rotate else images[members]
-        for split in SPLITS if stage == "fit" else (stage,):
+        for split in {"validate": ("val",), "test": ("test",)}.get(stage, SPLITS):
             self.dataset(split)
         world_size = self.trainer.world_size if self.trainer else 1
         for name, tasks in {"meta_batch_size": self.meta_batch_size, **self.episodes}.items():
