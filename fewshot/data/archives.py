@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 
@@ -74,15 +75,19 @@ def download(root: Path) -> None:
     """
     from torchvision.datasets.utils import download_url
 
+    new_folders = [folder for folder in (root, *root.parents) if not folder.exists()]
     for name, md5 in ARCHIVES.items():
         if any((root / entry).exists() for entry in (name, f"{name}.zip")):
             continue
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-                download_url(f"{URL}{name}.zip", folder, md5=md5)
-                os.replace(Path(folder, f"{name}.zip"), root / f"{name}.zip")
+            with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as place:
+                download_url(f"{URL}{name}.zip", place, md5=md5)
+                os.replace(Path(place, f"{name}.zip"), root / f"{name}.zip")
         except (URLError, OSError, RuntimeError) as error:
+            with suppress(OSError):
+                for folder in new_folders:  # only an empty one can be removed
+                    folder.rmdir()
             raise FewShotError(
                 f"{name}.zip is neither in {root} nor to be had from {URL} ({error}). Put images_background.zip and "
                 f"images_evaluation.zip into {root}, or name their folder with --data.root or "
