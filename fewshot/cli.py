@@ -215,4 +215,4 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _is_no_advertisement(line: logging.LogRecord) -> bool:
-    return "litlogger" not in str(line.msg)
+    return "💡 Tip" not in str(line.msg)

@@ -251,7 +251,9 @@ def test_a_checkpoint_of_another_network_or_algorithm(fails, trained):
     test = ("test", f"--ckpt_path={best(trained)}", "--trainer.enable_progress_bar=false")
     message = fails(*test, "--model.network.channels=32")
     assert "another network: network.features.convolutions.0.weight has shape (64, 1, 3, 3) there and (32, 1" in message
-    assert "holds MAMLModule, not ProtoNetModule" in fails(*test, "--model=ProtoNetModule", "--model.network=Conv4")
+    assert "holds MAMLModule, not ProtoNetModule" in fails(
+        *test, "--model=ProtoNetModule", "--model.network=Conv4", "--model.network.running_statistics=true"
+    )
 
 
 def test_classes_that_were_trained_on_are_not_tested_on(fails, trained):
