@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fewshot.algorithms import MAMLModule
 from fewshot.data import GlyphsDataModule
 from fewshot.episodes import Episode, Examples, ImageEpisodes
+from fewshot.errors import FewShotError
 from fewshot.inner_loop import InnerRates, SequentialInnerLoop
 from fewshot.networks import Classifier, Conv4, Embedding
 
@@ -150,6 +151,18 @@ def test_an_evaluation_equals_training_and_leaves_the_weights_alone(adapt):
     assert not prediction.logits.requires_grad
     torch.testing.assert_close(prediction.before, torch.stack([module.network(x) for x in episode.query.x]))
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_no_steps_leave_the_predictions_as_they_were():
+    module, episode = maml(test_adaptation_steps=0)
+    prediction = module.evaluate(episode)
+    assert torch.equal(prediction.logits, prediction.before)
+
+
+def test_inference_mode_is_refused_with_the_way_out():
+    module, episode = maml()
+    with torch.inference_mode(), pytest.raises(FewShotError, match="make the Trainer with inference_mode=False"):
+        module.evaluate(episode)
 
 
 def test_a_head_only_learner_keeps_the_body():

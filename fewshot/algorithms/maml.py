@@ -1,6 +1,5 @@
 """Model-agnostic meta-learning, with its first-order, head-only and learned-rate variants."""
 
-from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -111,8 +110,7 @@ class MAMLModule(EpisodicModule):
 
     def forward(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries, differentiably in the initial weights and learned rates."""
-        adaptation = self.inner_loop.adapt(episode.support, self.adaptation_steps, graph=self.order)
-        *_, learners = adaptation
+        *_, learners = self.inner_loop.adapt(episode.support, self.adaptation_steps, graph=self.order)
         return Prediction(learners(episode.query.x))
 
     def evaluate(self, episode: Episode) -> Prediction:
@@ -121,11 +119,11 @@ class MAMLModule(EpisodicModule):
             raise FewShotError("MAML takes gradients while it is tested: make the Trainer with inference_mode=False")
         with torch.enable_grad():
             adaptation = self.inner_loop.adapt(episode.support, self.test_adaptation_steps, graph="none")
-            before = next(adaptation)(episode.query.x)
-            after = before
-            for learners in islice(adaptation, self.test_adaptation_steps - 1, None):
-                after = learners(episode.query.x)
-        return Prediction(after, before)
+            learners = next(adaptation)
+            before = learners(episode.query.x)
+            for learners in adaptation:
+                pass
+            return Prediction(learners(episode.query.x), before)
 
     def describe(self) -> dict[str, Any]:
         """Adaptation steps and batch-norm mode."""
