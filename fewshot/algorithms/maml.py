@@ -119,10 +119,9 @@ class MAMLModule(EpisodicModule):
             raise FewShotError("MAML takes gradients while it is tested: make the Trainer with inference_mode=False")
         with torch.enable_grad():
             adaptation = self.inner_loop.adapt(episode.support, self.test_adaptation_steps, graph="none")
-            learners = next(adaptation)
-            before = learners(episode.query.x)
-            for learners in adaptation:
-                pass
+            for step, learners in enumerate(adaptation):
+                if step == 0:
+                    before = learners(episode.query.x)
             return Prediction(learners(episode.query.x), before)
 
     def describe(self) -> dict[str, Any]:
