@@ -1,5 +1,6 @@
 """Checkpoint files: written whole or not at all, read without executing code, with errors that say what is wrong."""
 
+import io
 import os
 from pathlib import Path
 from pickle import UnpicklingError
@@ -47,12 +48,13 @@ class SafeCheckpointIO(TorchCheckpointIO):
         """
         path = Path(path)
         temporary = path.with_name(f".{path.name}.part")
+        content = io.BytesIO()  # saved to a file, torch would hide what the disk says
+        torch.save(checkpoint, content)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
+            temporary.write_bytes(content.getbuffer())
             os.replace(temporary, path)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             temporary.unlink(missing_ok=True)
             raise FewShotError(
                 f"the checkpoint {path} cannot be written ({error}): make room, or set --trainer.default_root_dir"
