@@ -18,7 +18,7 @@ $(STAMP): setup.cfg pyproject.toml Makefile
 	touch $@
 
 demo: $(STAMP)
-	$(VENV)/bin/python -m fewshot.evaluation.demo
+	$(VENV)/bin/python -m fewshot.demo
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fewshot import checkpoints
 from fewshot.algorithms import MAMLModule
 from fewshot.cli import main, run
+from fewshot.demo import demo
 from fewshot.errors import FewShotError
-from fewshot.evaluation.demo import demo
 from fewshot.networks import Conv4
 
 CONFIGS = sorted(REPOSITORY.glob("configs/**/*.yaml"))

@@ -63,7 +63,7 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path, monkeypatch, o
 def test_the_makefile_has_the_targets_of_the_readme(target):
     dry = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True)
     assert dry.returncode == 0
-    assert {"demo": "fewshot.evaluation.demo", "test": "pytest"}[target] in dry.stdout
+    assert {"demo": "fewshot.demo", "test": "pytest"}[target] in dry.stdout
 
 
 def test_the_readme_installs_learn2learn_as_the_makefile_does():
