@@ -27,5 +27,5 @@ def test_imports_go_downwards():
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 if name and name.split(".")[0] == "fewshot":
-                    other = (name.split(".") + ["__init__"])[1]
+                    other = [*name.split("."), "__init__"][1]
                     assert other == own or LEVEL[other] < LEVEL[own], f"{path} imports {name}"
