@@ -38,8 +38,8 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
         for axis, image, guess in zip(row[1:], images, guesses):
             axis.imshow(image[0].float().numpy(force=True), cmap="gray_r", vmin=0, vmax=1)
             axis.set_xlabel(str(guess), color=RIGHT if guess == label else WRONG, labelpad=1)
-    axes[0, 0].set_title("support", fontsize="medium")
-    heading = axes[0, 1].set_title("query, and its predicted class", fontsize="medium", loc="left")
+    axes[0, 0].text(0, 1.1, "support", transform=axes[0, 0].transAxes)
+    heading = axes[0, 1].text(0, 1.1, "query, and its predicted class", transform=axes[0, 1].transAxes)
     heading.set_in_layout(False)  # it may reach over the columns on its right
     return figure
 
