@@ -1,5 +1,28 @@
-"""``python -m fewshot``: the same as the ``fewshot`` command."""
+"""The ``fewshot`` command, also as ``python -m fewshot``."""
 
-from fewshot.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Runs the command line, if torch and torchvision go together.
+
+    Raises:
+        SystemExit: With status 2 and one line on stderr, if they do not; torchmetrics imports torchvision wherever it
+            is installed.
+    """
+    try:
+        from fewshot.cli import main as run
+    except RuntimeError as error:
+        if "torchvision" not in str(error):
+            raise
+        print(
+            f"fewshot: error: torch and torchvision are of different builds ({error}): install both from the same "
+            "place, or a CPU-only torch with a torchvision of its version",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+    run()
+
+
+if __name__ == "__main__":
+    main()

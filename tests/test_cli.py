@@ -1,6 +1,7 @@
 """The command line as a user meets it: every config, checkpoints that know themselves, and every mistake."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -168,6 +169,17 @@ def test_the_front_door_opens_without_learn2learn():
     assert without.returncode == 2
     assert without.stderr.splitlines()[-1].startswith(
         "fewshot: error: MAML needs learn2learn, which is not installed: "
+    )
+
+
+def test_a_torchvision_of_another_build_is_named(tmp_path):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    shown = subprocess.run([sys.executable, "-m", "fewshot"], capture_output=True, text=True, env=environment)
+    assert shown.returncode == 2
+    (message,) = shown.stderr.splitlines()
+    assert message.startswith(
+        "fewshot: error: torch and torchvision are of different builds (operator torchvision::nms"
     )
 
 
