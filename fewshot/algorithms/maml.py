@@ -1,6 +1,6 @@
 """Model-agnostic meta-learning, with its first-order, head-only and learned-rate variants."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
@@ -8,7 +8,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Prediction
 from fewshot.episodes import Episode
 from fewshot.errors import FewShotError
-from fewshot.inner_loop import Adapt, BatchNormMode, InnerRates, LearnInnerLR, SequentialInnerLoop
+from fewshot.inner_loop import Adapt, BatchNormMode, Graph, InnerRates, LearnInnerLR, SequentialInnerLoop
 from fewshot.networks import Classifier, Embedding, keeps_running_statistics
 
 
@@ -78,7 +78,7 @@ class MAMLModule(EpisodicModule):
         self.network = Classifier(network, outputs=ways)
         adapted = self.network.head if adapt == "head" else self.network
         self.inner_rates = InnerRates(learn_inner_lr, inner_lr, adapted, adaptation_steps)
-        self.order: Literal["first", "second"] = "first" if first_order else "second"
+        self.order: Graph = "first" if first_order else "second"
         self.inner_loop = SequentialInnerLoop(
             self.network, self.inner_rates, self.loss, adapt=adapt, batch_norm=batch_norm
         )

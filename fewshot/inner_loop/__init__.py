@@ -1,12 +1,13 @@
 """Adapting one meta-batch of tasks: step sizes, and how the tasks are run."""
 
-from fewshot.inner_loop.base import Adapt, BatchNormMode, InnerLoop, Learners
+from fewshot.inner_loop.base import Adapt, BatchNormMode, Graph, InnerLoop, Learners
 from fewshot.inner_loop.rates import InnerRates, LearnInnerLR
 from fewshot.inner_loop.sequential import SequentialInnerLoop
 
 __all__ = [
     "Adapt",
     "BatchNormMode",
+    "Graph",
     "InnerLoop",
     "InnerRates",
     "LearnInnerLR",

@@ -12,6 +12,7 @@ from fewshot.networks import Classifier
 
 Adapt = Literal["all", "head"]
 BatchNormMode = Literal["transductive", "inductive"]
+Graph = Literal["second", "first", "none"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From the logits ``[n, N]`` of one task and its labels ``[n]`` to a scalar."""
@@ -42,7 +43,7 @@ class InnerLoop(ABC):
         self.inductive = batch_norm == "inductive"
 
     @abstractmethod
-    def adapt(self, support: Examples, steps: int, *, graph: Literal["second", "first", "none"]) -> Iterator[Learners]:
+    def adapt(self, support: Examples, steps: int, *, graph: Graph) -> Iterator[Learners]:
         """Yields the learners after 0, 1, ..., ``steps`` steps. Each is good until the next is asked for.
 
         Args:

@@ -1,19 +1,18 @@
 """The reference inner loop: learn2learn's own ``clone()`` and ``adapt()``, task after task."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from fewshot.episodes import Examples
-from fewshot.inner_loop.base import InnerLoop, Learners
+from fewshot.inner_loop.base import Graph, InnerLoop, Learners
 
 
 class SequentialInnerLoop(InnerLoop):
     """Adapts one task after another."""
 
-    def adapt(self, support: Examples, steps: int, *, graph: Literal["second", "first", "none"]) -> Iterator[Learners]:
+    def adapt(self, support: Examples, steps: int, *, graph: Graph) -> Iterator[Learners]:
         """Yields the learners after 0, 1, ..., ``steps`` steps; see :meth:`InnerLoop.adapt`."""
         from fewshot.inner_loop.learners import wrap
 
@@ -24,17 +23,14 @@ class SequentialInnerLoop(InnerLoop):
         with torch.set_grad_enabled(graph != "none"):
             inputs = [body(x) for x in support.x] if body else support.x
 
+        def predict(clone: nn.Module, task_support: Tensor, task_x: Tensor) -> Tensor:
+            if body is None:
+                return self._normalised(clone, task_support, task_x)
+            return clone(self._normalised(body, task_support, task_x))
+
         def learners(x: Tensor) -> Tensor:
-            """Evaluates each clone on its own task."""
             with torch.set_grad_enabled(graph != "none"):
-                return torch.stack(
-                    [
-                        clone(self._normalised(body, task_support, task_x))
-                        if body
-                        else self._normalised(clone, task_support, task_x)
-                        for clone, task_support, task_x in zip(clones, support.x, x)
-                    ]
-                )
+                return torch.stack([predict(*task) for task in zip(clones, support.x, x)])
 
         yield learners
         for _ in range(steps):
