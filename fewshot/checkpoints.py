@@ -52,7 +52,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, content)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content.getbuffer())
+            temporary.write_bytes(content.getvalue())
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)

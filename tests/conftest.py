@@ -18,9 +18,11 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True, scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Decoded images go to a folder of this test run."""
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded images go to a folder of this test run; one thread, as small kernels crawl on several busy cores."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

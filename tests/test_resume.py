@@ -55,9 +55,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict:
 def test_a_run_that_was_killed_resumes_bit_for_bit(uninterrupted, tmp_path):
     options = [*FIT, f"--trainer.default_root_dir={tmp_path}", "--trainer.val_check_interval=10"]
     last = tmp_path / "checkpoints" / "glyphs_maml" / "last.ckpt"
-    threads = f"import torch; torch.set_num_threads({torch.get_num_threads()}); from fewshot.cli import main; "
     with subprocess.Popen(
-        [sys.executable, "-c", f"{threads} main({[*options, '--trainer.max_steps=100000']})"],
+        [sys.executable, "-m", "fewshot", *options, "--trainer.max_steps=100000"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=REPOSITORY,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 300
