@@ -1,5 +1,6 @@
 """The ``fewshot`` command, also as ``python -m fewshot``."""
 
+import os
 import sys
 
 
@@ -21,6 +22,7 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2) from None
+    sys.path.append(os.getcwd())  # --model my.module.MyModule finds a module of the user's, as python -m does
     run()
 
 

@@ -37,9 +37,25 @@ def flat(options: Any, prefix: str = "") -> dict[str, Any]:
 class RunRecord(SaveConfigCallback):
     """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes nothing yet: model and data may still refuse to run."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the options of a training."""
+        self.save_config(trainer, pl_module, "fit")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the options of a test."""
+        self.save_config(trainer, pl_module, "test")
+
+    @staticmethod
+    def began(logger: TensorBoardLogger) -> bool:
+        """Whether a run came so far as to keep its options."""
+        return Path(logger.log_dir, "config.yaml").exists()
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the options to ``config.yaml`` beside the logs, and to TensorBoard's text and hparams tabs."""
-        if not isinstance(trainer.logger, TensorBoardLogger):
+        if not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
             return
         text = self.parser.dump(self.config)
         folder = Path(trainer.logger.log_dir)
@@ -94,7 +110,12 @@ class LearnedRates(Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's progress bar, without epochs (there is one) and the version number of the log."""
+    """Lightning's progress bar, over all outer steps: without epochs and the version number of the log."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """All of a resumed run, not what remains of it."""
+        return self.trainer.num_training_batches
 
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training  "
@@ -161,7 +182,7 @@ class Report(Callback):
             table.add_row("before adaptation", f"{report['accuracy_before']:.2%}")
         table.add_row("loss", f"{report['loss']:.4f}")
         table.add_row("episodes", f"{report['episodes']} with {report['queries']} queries per class")
-        table.add_row("adaptation steps", str(report.get("adaptation_steps", "none")))
+        table.add_row("adaptation steps", str(report.get("adaptation_steps") or "none"))
         table.add_row("batch norm", report.get("batch_norm", "none"))
         table.add_row("checkpoint", report["checkpoint"] or "none: untrained weights")
         return table

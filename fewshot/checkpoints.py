@@ -11,6 +11,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities import rank_zero_info
 
 from fewshot.errors import FewShotError
 
@@ -24,10 +25,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         FewShotError: If there is no such file, or it is no checkpoint of fewshot.
     """
-    path = Path(path)
-    if not path.is_file():
-        beside = ", ".join(sorted(str(file) for file in path.parent.glob("*.ckpt")))
-        raise FewShotError(f"there is no checkpoint {path}; " + (f"beside it: {beside}" if beside else "run fit first"))
+    if not path or not Path(path).is_file():
+        folder = Path(path) if Path(path).is_dir() else Path(path).parent
+        there = ", ".join(sorted(str(file) for file in folder.glob("*.ckpt")))
+        hint = f"in {folder} there are {there}" if there else "fewshot fit writes some to checkpoints/<name>/"
+        raise FewShotError(f"there is no checkpoint file {str(path)!r}; {hint}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, BadZipFile):
@@ -87,6 +89,15 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, dirpath: str) -> None:
         super().__init__(dirpath, filename="last", save_on_train_epoch_end=False, enable_version_counter=False)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells what will be replaced."""
+        last = Path(self.dirpath or ".", "last.ckpt")
+        if trainer.ckpt_path is None and last.exists():
+            rank_zero_info(
+                f"{last.parent} holds an earlier run, whose checkpoints will be replaced. (--ckpt_path {last} would "
+                "resume it; --name would give this run its own folder.)"
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the outer steps since the last validation."""

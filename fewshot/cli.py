@@ -3,8 +3,11 @@
 import json
 import logging
 import re
+import shutil
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,7 +45,10 @@ PADDING = (
 
 
 class Parser(LightningArgumentParser):
-    """Says what is wrong with the options in one line."""
+    """Takes no abbreviated options, and says what is wrong with them in one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises the gist of what jsonargparse would print below its usage."""
@@ -50,6 +56,8 @@ class Parser(LightningArgumentParser):
         gist = ": ".join(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING))
         if "required: fit." in gist or "required: test." in gist:
             gist += "; a --config FILE or a --ckpt_path FILE knows them"
+        if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
+            gist += "; --help, --model.help NAME and --data.help NAME list the options"
         raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist))
 
 
@@ -77,13 +85,20 @@ class FewShotCLI(LightningCLI):
         """Parses the options; those of a checkpoint come first, so that what the user types wins."""
         typed = list(sys.argv[1:] if args is None else args)
         path = _value_of("--ckpt_path", typed)
-        self.checkpoint_config: dict[str, Any] = {}
-        if path is not None:
-            record = read_checkpoint(path)[KEY]
-            self.checkpoint_config = record["config"]
-            first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
-            typed[first:first] = ["--config", json.dumps({"name": record["name"], **self.checkpoint_config})]
+        if path is None:
+            self.config = parser.parse_args(typed)
+            return
+        self.checkpoint = read_checkpoint(path)
+        record = self.checkpoint[KEY]
+        first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
+        typed[first:first] = ["--config", json.dumps({"name": record["name"], **record["config"]})]
         self.config = parser.parse_args(typed)
+        theirs = record["config"]["model"]["class_path"]
+        ours = self.config[self.config.subcommand].model.class_path
+        if theirs != ours:
+            raise FewShotError(
+                f"{path} holds {theirs}, not {ours}: leave out --model, or give it a config of its own kind"
+            )
 
     def _parse_ckpt_path(self) -> None:
         """Keeps Lightning from letting the checkpoint's options overwrite the typed ones."""
@@ -95,8 +110,13 @@ class FewShotCLI(LightningCLI):
             files = [Path(str(file)).stem for file in config.config or []]
             classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
             config.name = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
-        if config.trainer.max_steps > 0 and isinstance(config.trainer.val_check_interval, int):
-            config.trainer.val_check_interval = min(config.trainer.val_check_interval, config.trainer.max_steps)
+        if not re.fullmatch(r"\w[\w.-]*", config.name):
+            raise FewShotError(f"--name {config.name!r} must be letters, digits, '_', '-' and '.': it names a folder")
+        steps, interval = config.trainer.max_steps, config.trainer.val_check_interval
+        if isinstance(interval, int):
+            if interval < 1:
+                raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
+            config.trainer.val_check_interval = min(interval, steps) if steps > 0 else interval
 
     def instantiate_classes(self) -> None:
         """Makes model, data and trainer.
@@ -131,26 +151,56 @@ class FewShotCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Tells what a resumed run does differently, or what a new run replaces."""
-        config, folder = self.config.fit, self.folder
+        """Tells what a resumed run does differently.
+
+        Raises:
+            FewShotError: If it has nothing to do.
+        """
+        config = self.config.fit
         if config.ckpt_path is None:
-            if Path(folder, "last.ckpt").exists():
-                rank_zero_only(print)(
-                    f"{folder} holds an earlier run, whose checkpoints will be replaced. "
-                    f"(--ckpt_path {folder}/last.ckpt would resume it; --name would give this run its own.)"
-                )
             return
+        done, steps = self.checkpoint["global_step"], config.trainer.max_steps
+        if 0 < steps <= done:
+            raise FewShotError(
+                f"{config.ckpt_path} has taken {done} outer steps already: set --trainer.max_steps, which counts them "
+                f"from the beginning, to more than {steps}"
+            )
         options = json.loads(self._parser("fit").dump(config, format="json"))
-        before, now = flat(self.checkpoint_config), flat({part: options[part] for part in self.checkpoint_config})
+        theirs = self.checkpoint[KEY]["config"]
+        before, now = flat(theirs), flat({part: options[part] for part in theirs})
         for option in sorted(before.keys() | now.keys()):
             if before.get(option) != now.get(option):
                 rank_zero_only(print)(
                     f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}."
                 )
 
+    def fit(self, **options: Any) -> None:
+        """Trains, and says where the best checkpoint and the logs are, even after Ctrl-C."""
+        try:
+            self._start(self.trainer.fit, **options)
+        finally:
+            best = self.trainer.checkpoint_callback
+            if isinstance(best, BestCheckpoint) and best.best_model_score is not None:
+                score = f"Best: {best.monitor} {best.best_model_score:.4f} in {best.best_model_path}"
+                rank_zero_only(print)(f"{score}\nLogs: {self.trainer.log_dir}")
+
     def test(self, **options: Any) -> None:
         """Tests without Lightning's own table: :class:`Report` prints a better one."""
-        self.trainer.test(verbose=False, **options)
+        self._start(self.trainer.test, verbose=False, **options)
+
+    def _start(self, method: Callable[..., Any], **options: Any) -> None:
+        """Runs a method of the Trainer; if that is refused before it begins, no empty log stays behind."""
+        try:
+            method(**options)
+        except (FewShotError, MisconfigurationException):
+            logger = self.trainer.logger
+            if isinstance(logger, TensorBoardLogger) and not RunRecord.began(logger):
+                folder = Path(logger.log_dir)
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty
+                        parent.rmdir()
+            raise
 
 
 def _value_of(option: str, args: list[str]) -> str | None:

@@ -115,10 +115,10 @@ def test_the_demo_ends_with_a_table_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
-def test_a_second_run_of_a_name_says_so_and_another_name_has_its_own_folder(trained, tmp_path, capsys):
+def test_a_second_run_of_a_name_says_so_and_another_name_has_its_own_folder(trained, tmp_path, caplog):
     options = ["--config=configs/glyphs_maml.yaml", *TINY]
     main(["fit", f"--trainer.default_root_dir={trained}", *options])
-    assert "holds an earlier run, whose checkpoints will be replaced" in capsys.readouterr().out
+    assert "holds an earlier run, whose checkpoints will be replaced" in caplog.text
     main(["fit", f"--trainer.default_root_dir={tmp_path}", *options, "--name=other"])
     assert best(tmp_path, "other").exists()
 
@@ -202,8 +202,14 @@ def test_too_many_images_or_ways(fails, trained, omniglot):
 
 def test_a_wrong_option(fails):
     fit = ("fit", "--config=configs/glyphs_maml.yaml", *TINY)
-    assert fails(*fit, "--model.inner_rate=1") == "--model: Option 'inner_rate' is not accepted"
-    assert fails(*fit, "--trainer.max_stepz=3") == "unrecognized arguments: --trainer.max_stepz=3"
+    assert fails(*fit, "--model.inner_rate=1") == (
+        "--model: Option 'inner_rate' is not accepted; --help, --model.help NAME and --data.help NAME list the options"
+    )
+    for misspelt in ("--trainer.max_stepz=3", "--trainer.max_step=3"):  # no abbreviations either
+        assert f"unrecognized arguments: {misspelt}; --help" in fails(*fit, misspelt)
+    assert "val_check_interval must be at least 1 outer step, not 0" in fails(*fit, "--trainer.val_check_interval=0")
+    for name in ("", "..", "../elsewhere", "a/b"):
+        assert "must be letters, digits" in fails(*fit, f"--name={name}")
     assert fails(*fit, "--model.adapt=no") == "--model: adapt: Expected a typing.Literal['all', 'head']. Got value: no"
     assert fails(*fit, "--data.ways=few") == "--data: ways: Expected a <class 'int'>. Got value: few"
     assert "--model: Expected a path but Foo either not accessible or invalid" in fails("fit", "--model=Foo")
@@ -231,11 +237,12 @@ def test_a_precision_that_second_order_cannot_do(precision):
 
 
 def test_a_wrong_checkpoint(fails, trained, tmp_path):
-    assert f"there is no checkpoint {tmp_path}/none.ckpt; run fit first" in fails(
-        "test", f"--ckpt_path={tmp_path}/none.ckpt"
-    )
-    beside = fails("test", f"--ckpt_path={best(trained).parent}/bets.ckpt")
-    assert "best.ckpt" in beside
+    test = ("test", "--ckpt_path")
+    assert "no checkpoint file 'none.ckpt'; fewshot fit writes some" in fails(*test, "none.ckpt")
+    assert "no checkpoint file ''; " in fails(*test, "")
+    folder = best(trained).parent
+    for path in (folder, folder / "bets.ckpt"):
+        assert f"in {folder} there are {best(trained)}, " in fails(*test, path)
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     (tmp_path / "half.ckpt").write_bytes(best(trained).read_bytes()[:20_000])
@@ -263,7 +270,7 @@ def test_a_checkpoint_of_another_network_or_algorithm(fails, trained):
     test = ("test", f"--ckpt_path={best(trained)}", "--trainer.enable_progress_bar=false")
     message = fails(*test, "--model.network.channels=32")
     assert "another network: network.features.convolutions.0.weight has shape (64, 1, 3, 3) there and (32, 1" in message
-    assert "holds MAMLModule, not ProtoNetModule" in fails(
+    assert "holds fewshot.algorithms.MAMLModule, not fewshot.algorithms.ProtoNetModule" in fails(
         *test, "--model=ProtoNetModule", "--model.network=Conv4", "--model.network.running_statistics=true"
     )
 
@@ -290,6 +297,25 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(fails, trained, monkeypatch
     assert {path.name for path in best(trained).parent.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
-def test_nothing_is_written_for_a_mistake(fails, tmp_path):
-    fails("fit", "--config=configs/glyphs_maml.yaml", "--data.shots=30", f"--trainer.default_root_dir={tmp_path}")
-    assert not list(tmp_path.rglob("*.ckpt"))
+def test_nothing_is_written_for_a_mistake(fails, trained, tmp_path):
+    place = f"--trainer.default_root_dir={tmp_path}"
+    fails("fit", "--config=configs/glyphs_maml.yaml", "--data.shots=30", place)
+    fails("test", f"--ckpt_path={best(trained)}", "--data.test_ways=7", place)
+    fails("test", f"--ckpt_path={best(trained)}", "--data.split_seed=1", place)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_run_with_nothing_to_do(fails, trained):
+    done = fails("fit", "--config=configs/glyphs_maml.yaml", f"--ckpt_path={best(trained)}", "--trainer.max_steps=2")
+    assert "has taken 2 outer steps already: set --trainer.max_steps" in done
+
+
+def test_a_module_of_the_users_own_folder_is_found(tmp_path):
+    (tmp_path / "mine.py").write_text("from fewshot.algorithms import MAMLModule\nclass Mine(MAMLModule): pass\n")
+    script = Path(sys.executable).with_name("fewshot")
+    command = [script, "fit", "--model=mine.Mine", "--model.network=Conv4", "--data=GlyphsDataModule", *TINY]
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    (checkpoint,) = tmp_path.glob("checkpoints/*/best.ckpt")
+    assert str(checkpoint) in shown.stdout
+    assert checkpoint.parent.name == "glyphs_mine"

@@ -111,6 +111,7 @@ class EpisodicModule(LightningModule, ABC):
         summary = self._accuracies.summary()
         self._accuracies.reset()
         self.log(f"{split}/accuracy", summary.mean, prog_bar=True)
+        self.log("step", float(self.trainer.global_step))  # for the x-axis; Lightning's own is one less
         self.log_dict({f"{split}/accuracy_std": summary.std, f"{split}/accuracy_ci95": summary.ci95})
 
     def configure_optimizers(self) -> Any:
@@ -140,5 +141,5 @@ class EpisodicModule(LightningModule, ABC):
             if saved.get(name) != own.get(name):
                 raise FewShotError(
                     f"the checkpoint is of another network: {name} has shape {saved.get(name, 'none')} there and "
-                    f"{own.get(name, 'none')} here. Leave the network's options as the checkpoint has them"
+                    f"{own.get(name, 'none')} here. Keep the checkpoint's network and --data.ways"
                 )

@@ -69,6 +69,8 @@ class MAMLModule(EpisodicModule):
                 "MAML needs batch norm without running statistics, which its clones would share and change even in a "
                 "test: --model.network.running_statistics false"
             )
+        if ways < 1:
+            raise FewShotError(f"ways must be at least 1, not {ways}")
         if inner_lr <= 0:
             raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
         self.ways = ways
