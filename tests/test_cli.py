@@ -18,6 +18,7 @@ from fewshot.algorithms import MAMLModule
 from fewshot.cli import main, run
 from fewshot.demo import demo
 from fewshot.errors import FewShotError
+from fewshot.evaluation import load_module
 from fewshot.networks import Conv4
 
 CONFIGS = sorted(REPOSITORY.glob("configs/**/*.yaml"))
@@ -81,6 +82,14 @@ def test_what_the_user_types_wins_over_the_checkpoint(trained, tmp_path):
     assert cli.datamodule.seed == 3
     assert cli.datamodule.episodes["test"] == 4  # from the checkpoint
     assert cli.trainer.state.finished
+
+
+def test_a_learner_is_loaded_from_a_checkpoint(trained, tmp_path):
+    cli = run(["test", f"--ckpt_path={best(trained)}", f"--trainer.default_root_dir={tmp_path}"])
+    module, episode = load_module(best(trained)), cli.datamodule.dataset("test")[0]
+    episode = cli.datamodule.on_after_batch_transfer(episode, 0)
+    assert torch.equal(module.evaluate(episode).logits, cli.model.evaluate(episode).logits)
+    assert module.test_adaptation_steps == 3
 
 
 def test_a_checkpoint_is_tested_on_another_data_set(trained, tmp_path, omniglot):

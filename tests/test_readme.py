@@ -59,6 +59,16 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path, monkeypatch, o
     assert torch.load("checkpoints/omniglot_maml/last.ckpt", weights_only=True)["global_step"] == 7
 
 
+def test_the_python_of_the_readme_works(tmp_path, monkeypatch, omniglot, caplog):
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    main(["fit", "--config=configs/omniglot_maml.yaml", f"--data.root={omniglot}",
+          f"--trainer.default_root_dir={tmp_path}", *TINY])  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
+    exec(code.replace("shots=5", "shots=5, test_episodes=4"), {})
+    assert "Traceback" not in caplog.text
+
+
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", README, re.MULTILINE))
 def test_the_makefile_has_the_targets_of_the_readme(target):
     dry = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True)
