@@ -110,12 +110,18 @@ class LearnedRates(Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's progress bar, over all outer steps: without epochs and the version number of the log."""
+    """Lightning's progress bar, counting the outer steps of the whole run; no epochs, no version number of the log."""
 
     @property
     def total_train_batches(self) -> int | float:
-        """All of a resumed run, not what remains of it."""
-        return self.trainer.num_training_batches
+        """All outer steps of a resumed run, not only those that remain."""
+        return self.trainer.max_steps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves the bar to the outer step."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training  "
