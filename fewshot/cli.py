@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -23,6 +23,7 @@ from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, 
 from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
+from fewshot.parser import Parser
 
 # Of the libraries' hints, those that a user of this program can do nothing about.
 HINTS = (
@@ -34,35 +35,12 @@ HINTS = (
     "Checkpoint directory .* exists and is not empty",
 )
 
-# The lines that jsonargparse wraps round the one that says what is wrong.
-PADDING = (
-    "Does not validate against any of the Union subtypes",
-    "Subtypes: ",
-    "Errors:",
-    "Given value",
-    "Expected a <class 'NoneType'>",
-)
-
-
-class Parser(LightningArgumentParser):
-    """Takes no abbreviated options, and says what is wrong with them in one line."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises the gist of what jsonargparse would print below its usage."""
-        lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
-        gist = ": ".join(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING))
-        if "required: fit." in gist or "required: test." in gist:
-            gist += "; a --config FILE or a --ckpt_path FILE knows them"
-        if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
-            gist += "; --help, --model.help NAME and --data.help NAME list the options"
-        raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist))
-
 
 class FewShotCLI(LightningCLI):
     """LightningCLI with named runs, and checkpoints that know their model and their data."""
+
+    logger: TensorBoardLogger | None = None
+    """The logger that is made where the user configures none."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -87,6 +65,9 @@ class FewShotCLI(LightningCLI):
         path = _value_of("--ckpt_path", typed)
         if path is None:
             self.config = parser.parse_args(typed)
+            path = self.config[self.config.subcommand].ckpt_path  # from a config file
+            if path is not None:
+                self.parse_arguments(parser, [*typed, "--ckpt_path", path])
             return
         self.checkpoint = read_checkpoint(path)
         record = self.checkpoint[KEY]
@@ -136,17 +117,18 @@ class FewShotCLI(LightningCLI):
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
         config = self.config[self.subcommand]
         root = Path(config.trainer.default_root_dir or ".")
-        self.folder = str(root / "checkpoints" / config.name)
+        folder = str(root / "checkpoints" / config.name)
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
         if self.subcommand == "fit" and config.trainer.enable_checkpointing is not False:
-            callbacks += [BestCheckpoint(self.folder), LastCheckpoint(self.folder)]
+            callbacks += [BestCheckpoint(folder), LastCheckpoint(folder)]
         if config.trainer.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
         self.trainer_defaults["callbacks"] = callbacks
         if config.trainer.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(
+            self.logger = TensorBoardLogger(
                 root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False
             )
+            kwargs["logger"] = self.logger
         kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
         return super().instantiate_trainer(**kwargs)
 
@@ -193,9 +175,8 @@ class FewShotCLI(LightningCLI):
         try:
             method(**options)
         except (FewShotError, MisconfigurationException):
-            logger = self.trainer.logger
-            if isinstance(logger, TensorBoardLogger) and not RunRecord.began(logger):
-                folder = Path(logger.log_dir)
+            if self.logger is not None and not RunRecord.began(self.logger):
+                folder = Path(self.logger.log_dir)
                 shutil.rmtree(folder, ignore_errors=True)
                 with suppress(OSError):
                     for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty

@@ -314,9 +314,12 @@ def test_nothing_is_written_for_a_mistake(fails, trained, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_resumed_run_with_nothing_to_do(fails, trained):
+def test_a_resumed_run_with_nothing_to_do(fails, trained, tmp_path):
     done = fails("fit", "--config=configs/glyphs_maml.yaml", f"--ckpt_path={best(trained)}", "--trainer.max_steps=2")
     assert "has taken 2 outer steps already: set --trainer.max_steps" in done
+    (tmp_path / "resume.yaml").write_text(f"ckpt_path: {best(trained)}\ntrainer: {{max_steps: 1}}")
+    done = fails("fit", "--config=configs/glyphs_maml.yaml", f"--config={tmp_path}/resume.yaml")
+    assert "has taken 2 outer steps already" in done
 
 
 def test_a_module_of_the_users_own_folder_is_found(tmp_path):

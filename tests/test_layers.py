@@ -10,7 +10,7 @@ LAYERS = [
     {"episodes", "networks", "metrics"},
     {"inner_loop", "plots", "checkpoints"},
     {"data", "algorithms"},
-    {"callbacks"},
+    {"callbacks", "parser"},
     {"evaluation"},
     {"cli"},
     {"demo", "__main__"},

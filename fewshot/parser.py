@@ -1,0 +1,34 @@
+"""Parsing options: jsonargparse, made strict and brief."""
+
+import re
+from typing import Any, NoReturn
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+from fewshot.errors import FewShotError
+
+# The lines that jsonargparse wraps round the one that says what is wrong.
+PADDING = (
+    "Does not validate against any of the Union subtypes",
+    "Subtypes: ",
+    "Errors:",
+    "Given value",
+    "Expected a <class 'NoneType'>",
+)
+
+
+class Parser(LightningArgumentParser):
+    """Takes no abbreviated options, and says what is wrong with them in one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises the gist of what jsonargparse would print below its usage."""
+        lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
+        gist = ": ".join(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING))
+        if "required: fit." in gist or "required: test." in gist:
+            gist += "; a --config FILE or a --ckpt_path FILE knows them"
+        if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
+            gist += "; --help, --model.help NAME and --data.help NAME list the options"
+        raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist))
