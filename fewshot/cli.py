@@ -241,7 +241,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         run(args)
     except (FewShotError, MisconfigurationException, OSError) as error:
-        print(f"fewshot: error: {error}", file=sys.stderr)
+        advice = "; try --trainer.accelerator cpu" if "backend found" in str(error) else ""
+        print(f"fewshot: error: {error}{advice}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
