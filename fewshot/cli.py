@@ -6,8 +6,8 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,21 +229,29 @@ def run(args: list[str] | None = None) -> FewShotCLI:
     )
 
 
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns a user's mistake into one line on stderr and exit status 2.
+
+    Raises:
+        SystemExit: In place of the mistake.
+    """
+    try:
+        yield
+    except (FewShotError, MisconfigurationException, OSError) as error:
+        advice = "; try --trainer.accelerator cpu" if "backend found" in str(error) else ""
+        print(f"fewshot: error: {error}{advice}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 def main(args: list[str] | None = None) -> None:
     """The ``fewshot`` command.
 
     Args:
         args: The words after ``fewshot``; those of the process if not given.
-
-    Raises:
-        SystemExit: With status 2 and one line on stderr, if the user made a mistake.
     """
-    try:
+    with one_line_errors():
         run(args)
-    except (FewShotError, MisconfigurationException, OSError) as error:
-        advice = "; try --trainer.accelerator cpu" if "backend found" in str(error) else ""
-        print(f"fewshot: error: {error}{advice}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def _is_no_advertisement(line: logging.LogRecord) -> bool:

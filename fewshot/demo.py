@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fewshot.callbacks import Report
-from fewshot.cli import run
+from fewshot.cli import one_line_errors, run
 from fewshot.evaluation.curves import read_curve
 from fewshot.plots import curves_figure
 
@@ -51,4 +51,5 @@ def demo(
 
 
 if __name__ == "__main__":
-    auto_cli(demo, as_positional=False)
+    with one_line_errors():
+        auto_cli(demo, as_positional=False)

@@ -124,6 +124,14 @@ def test_the_demo_ends_with_a_table_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
+def test_the_demo_says_in_one_line_what_it_misses(tmp_path):
+    command = [sys.executable, "-m", "fewshot.demo", f"--configs={tmp_path}/none", f"--folder={tmp_path}/demo"]
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert shown.returncode == 2
+    assert shown.stderr.startswith("fewshot: error: --config: File does not exist")
+    assert len(shown.stderr.splitlines()) == 1
+
+
 def test_a_second_run_of_a_name_says_so_and_another_name_has_its_own_folder(trained, tmp_path, caplog):
     options = ["--config=configs/glyphs_maml.yaml", *TINY]
     main(["fit", f"--trainer.default_root_dir={trained}", *options])
