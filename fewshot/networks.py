@@ -6,25 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation in elementary operations, so that second derivatives are right under ``torch.func.vmap`` too.
-
-    Without running statistics it always normalises by the batch that it sees, in training and in evaluation alike:
-    by all of it, or by its first ``support_size`` rows alone. With running statistics it is ``nn.BatchNorm2d``.
-
-    Ioffe and Szegedy, 2015, Batch Normalization, https://arxiv.org/abs/1502.03167.
-    """
-
-    def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
-        """Normalises ``x`` of shape ``[n, C, H, W]``."""
-        if self.track_running_stats:
-            return super().forward(x)
-        x = x.to(self.weight.dtype)  # under bf16 autocast, statistics in float32
-        variance, mean = torch.var_mean(x[:support_size], dim=(0, 2, 3), correction=0)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
+from fewshot.layers import BatchNorm, Conv2d
 
 
 class Embedding(nn.Module, ABC):
@@ -73,7 +55,7 @@ class Conv4(Embedding):
         self.out_features = channels
         stride = 2 if downsample == "stride" else 1
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(in_channels if i == 0 else channels, channels, 3, stride=stride, padding=1, bias=False)
+            Conv2d(in_channels if i == 0 else channels, channels, kernel_size=3, stride=stride, padding=1)
             for i in range(4)
         )
         self.norms = nn.ModuleList(

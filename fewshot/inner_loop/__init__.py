@@ -3,6 +3,7 @@
 from fewshot.inner_loop.base import Adapt, BatchNormMode, Graph, InnerLoop, Learners
 from fewshot.inner_loop.rates import InnerRates, LearnInnerLR
 from fewshot.inner_loop.sequential import SequentialInnerLoop
+from fewshot.inner_loop.vectorized import VectorizedInnerLoop
 
 __all__ = [
     "Adapt",
@@ -13,4 +14,5 @@ __all__ = [
     "LearnInnerLR",
     "Learners",
     "SequentialInnerLoop",
+    "VectorizedInnerLoop",
 ]

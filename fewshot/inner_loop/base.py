@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from fewshot.episodes import Examples
 from fewshot.inner_loop.rates import InnerRates
@@ -39,7 +40,8 @@ class InnerLoop(ABC):
         self.network = network
         self.rates = rates
         self.loss = loss
-        self.adapt_head_only = adapt == "head"
+        self.body = network.features if adapt == "head" else None  # if the head alone is adapted
+        self.adapted: nn.Module = network.head if self.body else network
         self.inductive = batch_norm == "inductive"
 
     @abstractmethod
@@ -52,3 +54,16 @@ class InnerLoop(ABC):
             graph: What of the adaptation an outer gradient can see: everything (``second`` order), all but the second
                 derivatives (``first`` order), or nothing (``none``, for evaluation: no graph is kept).
         """
+
+    def inputs(self, support: Tensor) -> Tensor:
+        """What the adapted module sees of a task's support set. A body that is not adapted runs once for all steps."""
+        return self.body(support) if self.body else support
+
+    def predict(self, learner: Callable[..., Tensor], support: Tensor, x: Tensor) -> Tensor:
+        """One task's learner on inputs ``x``, normalised by the statistics that the mode asks for."""
+        normalising = self.body or learner
+        if self.inductive:
+            x = normalising(torch.cat([support, x]), len(support))[len(support) :]
+        else:
+            x = normalising(x)
+        return learner(x) if self.body else x

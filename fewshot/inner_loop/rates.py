@@ -1,5 +1,6 @@
 """Inner step sizes: fixed, or learned together with the initial weights."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -38,8 +39,12 @@ class InnerRates(nn.Module):
         }[learn]
         self.values = nn.ParameterList(torch.full(shape, inner_lr) for shape in shapes)
 
-    def at(self, step: int) -> list[Tensor]:
-        """The per-step rates of one step, a scalar per weight tensor; beyond the last step, those of the last."""
+    def at(self, step: int) -> Sequence[Tensor | float]:
+        """The rate of each weight tensor at one step. Beyond the last step, per-step rates are those of the last."""
+        if self.learn == "none":
+            return [self.inner_lr] * len(self.names)
+        if self.learn == "meta-sgd":
+            return list(self.values)
         return [value[min(step, self.steps - 1)] for value in self.values]
 
     def named_scalars(self) -> dict[str, Tensor]:
