@@ -19,6 +19,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import fewshot
 from fewshot.algorithms import EpisodicModule
+from fewshot.allocator import keep_freed_memory
 from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, RunRecord, flat
 from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
@@ -207,6 +208,7 @@ def run(args: list[str] | None = None) -> FewShotCLI:
     for hint in HINTS:
         warnings.filterwarnings("ignore", f".*{hint}")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
+    keep_freed_memory()
     return FewShotCLI(
         EpisodicModule,
         EpisodicDataModule,

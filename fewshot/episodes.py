@@ -36,6 +36,12 @@ class Episode(NamedTuple):
     support: Examples
     query: Examples
 
+    def split(self, tasks: int | None) -> list["Episode"]:
+        """Cuts the meta-batch into smaller ones of so many tasks, the last perhaps of fewer; ``None``: into one."""
+        tasks = tasks or len(self.query.y)
+        parts = [zip(*(tensor.split(tasks) for tensor in examples)) for examples in self]
+        return [Episode(Examples(*support), Examples(*query)) for support, query in zip(*parts)]
+
 
 class ImageEpisodes(Dataset[Episode]):
     """N-way K-shot episodes over images; episode i is a pure function of ``(seed, split, i)`` and of the classes.

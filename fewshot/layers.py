@@ -5,98 +5,138 @@ a batch norm per task is one batch norm. In memory the channels come last, ``[n,
 over contiguous rows. The derivatives are written out to the second order, in as few passes.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_input, conv2d_weight, conv3d_input
 
 Context = Any  # what autograd hands to a Function
 
 
 def tasks_into(dim: int, x: Tensor, batch_dim: int | None, tasks: int) -> Tensor:
-    """Merges the dimension that ``vmap`` hides into the dimension ``dim``: ``[n, C, ...]`` becomes ``[n, T*C, ...]``."""
+    """Merges the dimension that ``vmap`` hides into dimension ``dim``: at 1, ``[n, C]`` becomes ``[n, T*C]``."""
     x = x.unsqueeze(0).expand(tasks, *x.shape) if batch_dim is None else x.movedim(batch_dim, 0)
     return x.movedim(0, dim).flatten(dim, dim + 1)
 
 
+class Geometry(NamedTuple):
+    """What a convolution is beside its weights: square stride and padding."""
+
+    stride: int
+    padding: int
+
+    @property
+    def of_volume(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Stride and padding with a third axis, along which the kernel has length one."""
+        return (self.stride, self.stride, 1), (self.padding, self.padding, 0)
+
+
+def shared(w: Tensor) -> bool:
+    """Whether the weights ``[T, O, I, kH, kW]`` are those of one task, expanded."""
+    return len(w) > 1 and w.stride(0) == 0 and w.shape[2] > 1
+
+
+def as_volume(x: Tensor, tasks: int) -> Tensor:
+    """Views ``[n, T*C, H, W]`` as ``[n, C, H, W, T]``, without a copy where the channels come last in memory."""
+    return x.unflatten(1, (tasks, -1)).movedim(1, 4)
+
+
+def volume_weight(w: Tensor) -> Tensor:
+    """The weights ``[O, I, kH, kW]`` of a convolution for volumes, ``[O, I, kH, kW, 1]``, I last in memory."""
+    return w.movedim(1, 3).unsqueeze(3).movedim(4, 1)
+
+
+def as_image(x: Tensor) -> Tensor:
+    """Undoes :func:`as_volume`."""
+    return x.movedim(4, 1).flatten(1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same numbers, with the channels last in memory."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 class _Convolution(Function):
-    """A convolution ``y = x * w`` with ``w`` of shape ``[groups*O, I, kH, kW]``.
+    """The convolutions ``y = x * w`` of T tasks: ``x`` is ``[n, T*I, H, W]``, ``w`` is ``[T, O, I, kH, kW]``.
 
     It is linear in ``x`` and in ``w``, and so are its two adjoints below: the derivatives of each of the three are the
-    other two. Autograd's own second derivative of a grouped convolution runs group after group instead.
+    other two. (Autograd's own second derivative of a grouped convolution runs group after group instead.) Where the
+    tasks still share their weights, they are the third axis of a volume that the kernel does not reach along.
     """
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, stride: int, padding: int, groups: int) -> Tensor:
-        return torch.conv2d(x, w, None, stride, padding, 1, groups)
+    def forward(x: Tensor, w: Tensor, how: Geometry) -> Tensor:
+        if shared(w):
+            return as_image(torch.conv3d(as_volume(x, len(w)), volume_weight(w[0]), None, *how.of_volume))
+        return torch.conv2d(x, channels_last(w.flatten(0, 1)), None, *how, groups=len(w))
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, w, *ctx.how = inputs
+        x, w, ctx.how = inputs
         ctx.save_for_backward(x, w)
 
     @staticmethod
     def backward(ctx: Context, gy: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
-        gx = _InputAdjoint.apply(gy, w, x.shape, *ctx.how) if ctx.needs_input_grad[0] else None
-        gw = _WeightAdjoint.apply(gy, x, w.shape, *ctx.how) if ctx.needs_input_grad[1] else None
-        return gx, gw, None, None, None
+        gy = channels_last(gy)
+        gx = _InputAdjoint.apply(gy, w, x.shape, ctx.how) if ctx.needs_input_grad[0] else None
+        gw = _WeightAdjoint.apply(gy, x, w.shape, ctx.how) if ctx.needs_input_grad[1] else None
+        return gx, gw, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, w: Tensor, *how: int) -> tuple[Tensor, int]:
-        stride, padding, groups = how
+    def vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, w: Tensor, how: Geometry) -> tuple[Tensor, int]:
         tasks = info.batch_size
-        x = tasks_into(1, x, in_dims[0], tasks).contiguous(memory_format=torch.channels_last)
-        w = tasks_into(0, w, in_dims[1], tasks).contiguous(memory_format=torch.channels_last)
-        return _Convolution.apply(x, w, stride, padding, groups * tasks).unflatten(1, (tasks, -1)), 1
+        x = channels_last(tasks_into(1, x, in_dims[0], tasks))
+        y = _Convolution.apply(x, tasks_into(0, w, in_dims[1], tasks), how)
+        return y.unflatten(1, (tasks, -1)), 1
 
 
 class _InputAdjoint(Function):
     """The gradient of a convolution in its input, as a function of ``gy`` and ``w``."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(gy: Tensor, w: Tensor, shape: torch.Size, stride: int, padding: int, groups: int) -> Tensor:
-        return conv2d_input(shape, w, gy, stride, padding, 1, groups)
+    def forward(gy: Tensor, w: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+        if shared(w):
+            n, channels, *size = shape
+            volume = torch.Size([n, channels // len(w), *size, len(w)])
+            return as_image(conv3d_input(volume, volume_weight(w[0]), as_volume(gy, len(w)), *how.of_volume))
+        return conv2d_input(shape, channels_last(w.flatten(0, 1)), gy, *how, groups=len(w))
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
-        gy, w, _, *ctx.how = inputs
+        gy, w, _, ctx.how = inputs
         ctx.save_for_backward(gy, w)
 
     @staticmethod
     def backward(ctx: Context, x: Tensor) -> tuple[Tensor | None, ...]:
         gy, w = ctx.saved_tensors
-        x = x.contiguous(memory_format=torch.channels_last)
-        ggy = _Convolution.apply(x, w, *ctx.how) if ctx.needs_input_grad[0] else None
-        gw = _WeightAdjoint.apply(gy, x, w.shape, *ctx.how) if ctx.needs_input_grad[1] else None
-        return ggy, gw, None, None, None, None
+        x = channels_last(x)
+        ggy = _Convolution.apply(x, w, ctx.how) if ctx.needs_input_grad[0] else None
+        gw = _WeightAdjoint.apply(gy, x, w.shape, ctx.how) if ctx.needs_input_grad[1] else None
+        return ggy, gw, None, None
 
 
 class _WeightAdjoint(Function):
-    """The gradient of a convolution in its weight, as a function of ``gy`` and ``x``."""
-
-    generate_vmap_rule = True
+    """The gradient of a convolution in its weight, as a function of ``gy`` and ``x``: that of each task."""
 
     @staticmethod
-    def forward(gy: Tensor, x: Tensor, shape: torch.Size, stride: int, padding: int, groups: int) -> Tensor:
-        return conv2d_weight(x, shape, gy, stride, padding, 1, groups)
+    def forward(gy: Tensor, x: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+        flat = torch.Size([shape[0] * shape[1], *shape[2:]])
+        return conv2d_weight(x, flat, gy, *how, groups=shape[0]).unflatten(0, shape[:2])
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
-        gy, x, _, *ctx.how = inputs
+        gy, x, _, ctx.how = inputs
         ctx.save_for_backward(gy, x)
 
     @staticmethod
     def backward(ctx: Context, w: Tensor) -> tuple[Tensor | None, ...]:
         gy, x = ctx.saved_tensors
-        w = w.contiguous(memory_format=torch.channels_last)
-        ggy = _Convolution.apply(x, w, *ctx.how) if ctx.needs_input_grad[0] else None
-        gx = _InputAdjoint.apply(gy, w, x.shape, *ctx.how) if ctx.needs_input_grad[1] else None
-        return ggy, gx, None, None, None, None
+        ggy = _Convolution.apply(x, w, ctx.how) if ctx.needs_input_grad[0] else None
+        gx = _InputAdjoint.apply(gy, w, x.shape, ctx.how) if ctx.needs_input_grad[1] else None
+        return ggy, gx, None, None
 
 
 class Conv2d(nn.Conv2d):
@@ -104,6 +144,7 @@ class Conv2d(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.geometry = Geometry(stride, padding)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,7 +153,7 @@ class Conv2d(nn.Conv2d):
         if torch.is_autocast_enabled(x.device.type):  # here, as autocast does not see into a Function's backward
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)
-        return _Convolution.apply(x, weight, self.stride[0], self.padding[0], 1)
+        return _Convolution.apply(x, weight.unsqueeze(0), self.geometry)
 
 
 def over_rows(x: Tensor) -> Tensor:
@@ -121,26 +162,31 @@ def over_rows(x: Tensor) -> Tensor:
 
 
 class _Normalization(Function):
-    """``w * x̂ + b``, where x̂ is x with mean 0 and variance 1 in every channel; ``w`` and ``b`` are ``[1, C, 1, 1]``."""
+    """``y = w * x̂ + b``, where x̂ is x with mean 0 and variance 1 in each channel; ``w`` and ``b`` are ``[1, C, 1, 1]``.
+
+    Beside y it returns what its derivatives need: x without its mean, m, and r, so that x̂ = r m.
+    """
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, b: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         scale = x.shape[1] / x.numel()  # one over the number of rows
-        x = x - over_rows(x) * scale
-        r = torch.rsqrt(over_rows(x * x) * scale + eps)
-        x *= r
-        return torch.addcmul(b, x, w), x, r
+        m = x - over_rows(x) * scale
+        r = torch.rsqrt(over_rows(m * m) * scale + eps)
+        return torch.addcmul(b, m, w * r), m, r
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
         x, w, _, _ = inputs
-        _, normalised, r = output
-        ctx.mark_non_differentiable(normalised, r)
-        ctx.save_for_backward(x, w, normalised, r)
+        _, m, r = output
+        ctx.mark_non_differentiable(m, r)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, w, m, r)
 
     @staticmethod
-    def backward(ctx: Context, gy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        return *_NormalizationGradient.apply(gy, *ctx.saved_tensors)[:3], None
+    def backward(ctx: Context, gy: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        if gy is None:
+            return None, None, None, None
+        return *_NormalizationGradient.apply(gy, *ctx.saved_tensors), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
@@ -157,31 +203,31 @@ class _NormalizationGradient(Function):
     """
 
     @staticmethod
-    def forward(gy: Tensor, x: Tensor, w: Tensor, normalised: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(gy: Tensor, x: Tensor, w: Tensor, m: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scale = x.shape[1] / x.numel()
-        a, c = over_rows(gy), over_rows(gy * normalised)
-        gx = torch.addcmul(gy, normalised, c * -scale).sub_(a * scale).mul_(w * r)
-        return gx, c, a
+        a, c = over_rows(gy), over_rows(gy * m) * r
+        wr = w * r
+        return torch.addcmul(-wr * a * scale, gy, wr).addcmul_(m, -wr * r * c * scale), c, a
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        gy, _, w, normalised, r = inputs
+        gy, _, w, m, r = inputs
         _, c, a = output
-        ctx.save_for_backward(gy, w, normalised, r, c, a)
+        ctx.save_for_backward(gy, w, m, r, c, a)
 
     @staticmethod
     def backward(ctx: Context, u: Tensor, uw: Tensor, ub: Tensor) -> tuple[Tensor | None, ...]:
-        gy, w, normalised, r, c, a = ctx.saved_tensors
+        gy, w, m, r, c, a = ctx.saved_tensors
         scale = gy.shape[1] / gy.numel()
-        p, q, t = over_rows(u), over_rows(u * normalised), over_rows(u * gy)
-        # The scalar whose gradients these are is w r k + uw c + ub a, with
+        p, q, t = over_rows(u), over_rows(u * m) * r, over_rows(u * gy)
+        wr = w * r
+        # These are the derivatives of w r k + uw c + ub a, where k is
         k = t - (a * p + c * q) * scale
-        # Its derivative in x̂ is h = alpha gy + beta u; x̂ and r both depend on x.
-        alpha, beta = uw - w * r * q * scale, -w * r * c * scale
-        ggy = torch.addcmul(w * r * u, normalised, alpha).add_(ub - w * r * p * scale)
-        gx = torch.addcmul(gy * alpha, u, beta)
-        gx = gx.addcmul_(normalised, -scale * (alpha * c + beta * q + w * k * r))
-        gx = gx.sub_((alpha * a + beta * p) * scale).mul_(r)
+        # In x̂ that is alpha gy + beta u; both x̂ and r depend on x.
+        alpha, beta = uw - wr * q * scale, -wr * c * scale
+        ggy = torch.addcmul(ub - wr * p * scale, u, wr).addcmul_(m, alpha * r)
+        gx = torch.addcmul(-(alpha * a + beta * p) * r * scale, gy, alpha * r).addcmul_(u, beta * r)
+        gx = gx.addcmul_(m, -(alpha * c + beta * q + wr * k) * r * r * scale)
         return ggy, gx, r * k, None, None
 
 

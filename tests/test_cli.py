@@ -182,10 +182,11 @@ def test_the_front_door_opens_without_learn2learn():
         return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=REPOSITORY)
 
     assert "fit" in shown("--help").stdout
-    without = shown("fit", "--config=configs/glyphs_maml.yaml", "--trainer.logger=false", *TINY)
+    sequential = "--model.inner_loop=sequential"
+    without = shown("fit", "--config=configs/glyphs_maml.yaml", "--trainer.logger=false", sequential, *TINY)
     assert without.returncode == 2
     assert without.stderr.splitlines()[-1].startswith(
-        "fewshot: error: MAML needs learn2learn, which is not installed: "
+        "fewshot: error: the sequential inner loop needs learn2learn, which is not installed: "
     )
 
 

@@ -1,4 +1,4 @@
-"""The reference inner loop against gradients worked out by hand, and against finite differences."""
+"""Both inner loops against gradients worked out by hand, and against finite differences."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from fewshot.algorithms import MAMLModule
 from fewshot.data import GlyphsDataModule
 from fewshot.episodes import Episode, Examples, ImageEpisodes
 from fewshot.errors import FewShotError
-from fewshot.inner_loop import InnerRates, SequentialInnerLoop
+from fewshot.inner_loop import InnerLoop, InnerRates, SequentialInnerLoop, VectorizedInnerLoop
 from fewshot.networks import Classifier, Conv4, Embedding
 
 
@@ -32,14 +32,19 @@ X, Y, XQ, YQ, W, B, A = 2.0, 3.0, -1.0, 1.0, 0.5, 0.25, 0.1
 ERROR = W * X + B - Y  # -1.75; the inner gradient is ERROR * (X, 1)
 
 
-def linear_model(learn: str = "none", steps: int = 1, adapt: str = "all") -> SequentialInnerLoop:
+@pytest.fixture(params=[SequentialInnerLoop, VectorizedInnerLoop], ids=["sequential", "vectorized"])
+def loop_class(request: pytest.FixtureRequest) -> type[InnerLoop]:
+    return request.param
+
+
+def linear_model(loop_class: type[InnerLoop], learn: str = "none", steps: int = 1, adapt: str = "all") -> InnerLoop:
     network = Classifier(Scalar(), 1).double()
     network.head.weight.data.fill_(W), network.head.bias.data.fill_(B)
     rates = InnerRates(learn, A, network.head if adapt == "head" else network, steps).double()
-    return SequentialInnerLoop(network, rates, half_square, adapt=adapt, batch_norm="transductive")
+    return loop_class(network, rates, half_square, adapt=adapt, batch_norm="transductive")
 
 
-def outer_loss(loop: SequentialInnerLoop, graph: str, steps: int = 1) -> Tensor:
+def outer_loss(loop: InnerLoop, graph: str, steps: int = 1) -> Tensor:
     def point(value: float) -> Tensor:
         return torch.full((1, 1, 1), value, dtype=torch.float64)
 
@@ -52,8 +57,8 @@ def close(actual: Tensor, expected: float | list[float]) -> None:
 
 
 @pytest.mark.parametrize("adapt", ["all", "head"])
-def test_one_step_of_maml_by_hand(adapt):
-    loop = linear_model(adapt=adapt)
+def test_one_step_of_maml_by_hand(loop_class, adapt):
+    loop = linear_model(loop_class, adapt=adapt)
     loss = outer_loss(loop, "second")
     adapted_w, adapted_b = W - A * ERROR * X, B - A * ERROR
     query_error = adapted_w * XQ + adapted_b - YQ
@@ -64,8 +69,8 @@ def test_one_step_of_maml_by_hand(adapt):
     close(loop.network.head.bias.grad, query_error * (-XQ * A * X + 1 - A))
 
 
-def test_first_order_drops_the_second_derivatives():
-    loop = linear_model()
+def test_first_order_drops_the_second_derivatives(loop_class):
+    loop = linear_model(loop_class)
     outer_loss(loop, "first").backward()
     query_error = (W - A * ERROR * X) * XQ + B - A * ERROR - YQ
     close(loop.network.head.weight.grad, query_error * XQ)
@@ -73,8 +78,8 @@ def test_first_order_drops_the_second_derivatives():
 
 
 @pytest.mark.parametrize("learn", ["meta-sgd", "per-step"])
-def test_learned_rates_by_hand(learn):
-    loop = linear_model(learn)
+def test_learned_rates_by_hand(loop_class, learn):
+    loop = linear_model(loop_class, learn)
     outer_loss(loop, "second").backward()
     query_error = (W - A * ERROR * X) * XQ + B - A * ERROR - YQ
     rate_w, rate_b = loop.rates.values
@@ -82,8 +87,8 @@ def test_learned_rates_by_hand(learn):
     close(rate_b.grad, query_error * -ERROR)
 
 
-def test_per_step_rates_belong_to_their_step_and_the_last_serves_for_more():
-    loop = linear_model("per-step", steps=2)
+def test_per_step_rates_belong_to_their_step_and_the_last_serves_for_more(loop_class):
+    loop = linear_model(loop_class, "per-step", steps=2)
     rate_w, rate_b = loop.rates.values
     rate_w.data.copy_(torch.tensor([0.1, 0.2])), rate_b.data.zero_()
     w = W
@@ -92,11 +97,11 @@ def test_per_step_rates_belong_to_their_step_and_the_last_serves_for_more():
     close(outer_loss(loop, "none", steps=3), (w * XQ + B - YQ) ** 2 / 2)
 
 
-def test_learners_are_given_after_every_step():
-    loop = linear_model()
+def test_learners_are_given_after_every_step(loop_class):
+    loop = linear_model(loop_class)
     point = torch.full((1, 1, 1), X, dtype=torch.float64)
     support = Examples(point, torch.full((1, 1, 1), Y, dtype=torch.float64))
-    errors = [float(learners(point)) - Y for learners in loop.adapt(support, 3, graph="none")]
+    errors = [learners(point).item() - Y for learners in loop.adapt(support, 3, graph="none")]
     # A gradient step on one point shrinks its error by 1 - A (x^2 + 1).
     assert errors == pytest.approx([ERROR * (1 - A * (X**2 + 1)) ** step for step in range(4)])
 
@@ -114,9 +119,12 @@ OPTIONS = list(
 )
 
 
+@pytest.mark.parametrize("inner_loop", ["sequential", "vectorized"])
 @pytest.mark.parametrize(("learn", "adapt", "batch_norm", "steps"), OPTIONS)
-def test_the_outer_gradient_agrees_with_finite_differences(learn, adapt, batch_norm, steps):
-    module, episode = maml(learn_inner_lr=learn, adapt=adapt, batch_norm=batch_norm, adaptation_steps=steps)
+def test_the_outer_gradient_agrees_with_finite_differences(inner_loop, learn, adapt, batch_norm, steps):
+    module, episode = maml(
+        inner_loop=inner_loop, learn_inner_lr=learn, adapt=adapt, batch_norm=batch_norm, adaptation_steps=steps
+    )
 
     def loss() -> Tensor:
         return module.loss(module(episode).logits, episode.query.y)

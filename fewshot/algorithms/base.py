@@ -1,7 +1,7 @@
 """The protocol that every algorithm shares: loss, metrics, logging, optimiser. Never method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -30,6 +30,15 @@ class Prediction(NamedTuple):
     before: Tensor | None = None
 
 
+def with_gradient(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    """A scalar that equals ``value`` and whose gradient in the parameters is the given one.
+
+    So an algorithm that knows its update hands it over as a loss, and Lightning's own optimisation does the rest.
+    """
+    zero = sum(((p - p.detach()) * g).sum() for p, g in zip(parameters, gradients))
+    return value.detach() + zero
+
+
 class EpisodicModule(LightningModule, ABC):
     """A few-shot learner: one batch is a meta-batch of T tasks, and one outer step.
 
@@ -54,6 +63,11 @@ class EpisodicModule(LightningModule, ABC):
     def forward(self, episode: Episode) -> Prediction:
         """Predicts the queries as in training, differentiably."""
 
+    def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
+        """The loss whose gradient is the outer step, and the logits of the queries."""
+        logits = self(episode).logits
+        return self.loss(logits, episode.query.y), logits
+
     def evaluate(self, episode: Episode) -> Prediction:
         """Predicts the queries as in validation and test."""
         return self(episode)
@@ -74,8 +88,7 @@ class EpisodicModule(LightningModule, ABC):
 
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
         """One outer step."""
-        logits = self(episode).logits
-        loss = self.loss(logits, episode.query.y)
+        loss, logits = self.outer_loss(episode)
         self.log("train/loss", loss, batch_size=len(logits))
         self.log("train/accuracy", self.accuracies(logits.detach(), episode.query.y).mean(), batch_size=len(logits))
         return loss

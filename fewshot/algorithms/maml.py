@@ -1,15 +1,26 @@
 """Model-agnostic meta-learning, with its first-order, head-only and learned-rate variants."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor
 
-from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Prediction
+from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Prediction, with_gradient
 from fewshot.episodes import Episode
 from fewshot.errors import FewShotError
-from fewshot.inner_loop import Adapt, BatchNormMode, Graph, InnerRates, LearnInnerLR, SequentialInnerLoop
+from fewshot.inner_loop import (
+    Adapt,
+    BatchNormMode,
+    Graph,
+    InnerRates,
+    LearnInnerLR,
+    SequentialInnerLoop,
+    VectorizedInnerLoop,
+)
 from fewshot.networks import Classifier, Embedding, keeps_running_statistics
+
+INNER_LOOPS = {"vectorized": VectorizedInnerLoop, "sequential": SequentialInnerLoop}
 
 
 class MAMLModule(EpisodicModule):
@@ -35,6 +46,10 @@ class MAMLModule(EpisodicModule):
             https://arxiv.org/abs/1909.09157).
         batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
             (``transductive``, as in the paper), or the support set's (``inductive``).
+        inner_loop: How a meta-batch is adapted: all tasks at once (``vectorized``), or task after task by learn2learn's
+            own loop (``sequential``, the reference). Results and checkpoints are the same.
+        task_chunk_size: Adapt so many tasks at a time, to need less memory; all of the meta-batch if not given. Results
+            are the same.
         meta_lr: Outer step size β of Adam.
         lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
 
@@ -53,6 +68,8 @@ class MAMLModule(EpisodicModule):
         learn_inner_lr: LearnInnerLR = "none",
         adapt: Adapt = "all",
         batch_norm: BatchNormMode = "transductive",
+        inner_loop: Literal["vectorized", "sequential"] = "vectorized",
+        task_chunk_size: int | None = None,
         meta_lr: float = 1e-3,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
@@ -73,15 +90,18 @@ class MAMLModule(EpisodicModule):
             raise FewShotError(f"ways must be at least 1, not {ways}")
         if inner_lr <= 0:
             raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
+        if task_chunk_size is not None and task_chunk_size < 1:
+            raise FewShotError(f"task_chunk_size must be at least 1, not {task_chunk_size}")
         self.ways = ways
         self.adaptation_steps = adaptation_steps
         self.test_adaptation_steps = test_adaptation_steps
         self.batch_norm = batch_norm
+        self.task_chunk_size = task_chunk_size
         self.network = Classifier(network, outputs=ways)
         adapted = self.network.head if adapt == "head" else self.network
         self.inner_rates = InnerRates(learn_inner_lr, inner_lr, adapted, adaptation_steps)
         self.order: Graph = "first" if first_order else "second"
-        self.inner_loop = SequentialInnerLoop(
+        self.inner_loop = INNER_LOOPS[inner_loop](
             self.network, self.inner_rates, self.loss, adapt=adapt, batch_norm=batch_norm
         )
 
@@ -115,10 +135,31 @@ class MAMLModule(EpisodicModule):
         *_, learners = self.inner_loop.adapt(episode.support, self.adaptation_steps, graph=self.order)
         return Prediction(learners(episode.query.x))
 
+    def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
+        """The loss to descend and the logits. Chunks of tasks give up their graphs for their gradients one by one."""
+        chunks = episode.split(self.task_chunk_size)
+        if len(chunks) == 1:
+            return super().outer_loss(episode)
+        parameters = list(self.parameters())
+        totals = [torch.zeros_like(parameter) for parameter in parameters]
+        losses, logits = [], []
+        for chunk in chunks:
+            loss, chunk_logits = super().outer_loss(chunk)
+            share = loss * (len(chunk_logits) / len(episode.query.y))
+            gradients = torch.autograd.grad(share, parameters, materialize_grads=True)
+            totals = [total + gradient for total, gradient in zip(totals, gradients)]
+            losses.append(share.detach())
+            logits.append(chunk_logits.detach())
+        return with_gradient(torch.stack(losses).sum(), parameters, totals), torch.cat(logits)
+
     def evaluate(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries, before and after."""
         if torch.is_inference_mode_enabled():
             raise FewShotError("MAML takes gradients while it is tested: make the Trainer with inference_mode=False")
+        predictions = [self._evaluate(chunk) for chunk in episode.split(self.task_chunk_size)]
+        return Prediction(*(torch.cat(parts) for parts in zip(*predictions)))
+
+    def _evaluate(self, episode: Episode) -> Prediction:
         with torch.enable_grad():
             adaptation = self.inner_loop.adapt(episode.support, self.test_adaptation_steps, graph="none")
             for step, learners in enumerate(adaptation):

@@ -63,7 +63,8 @@ class InnerLoop(ABC):
         """One task's learner on inputs ``x``, normalised by the statistics that the mode asks for."""
         normalising = self.body or learner
         if self.inductive:
-            x = normalising(torch.cat([support, x]), len(support))[len(support) :]
+            both = normalising(torch.cat([support, x]), len(support))
+            x = both[len(support) :]
         else:
             x = normalising(x)
         return learner(x) if self.body else x

@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
     if not (error.name or "").startswith("learn2learn"):
         raise
     raise FewShotError(
-        "MAML needs learn2learn, which is not installed: pip install --no-deps --use-pep517 "
+        "the sequential inner loop needs learn2learn, which is not installed: pip install --no-deps --use-pep517 "
         "--config-settings=--build-option=build_ext learn2learn==0.2.0"
     ) from None
 

@@ -13,8 +13,15 @@ from fewshot.inner_loop.base import Graph, InnerLoop, Learners
 Weights = dict[str, Tensor]
 
 
+def descend(weight: Tensor, rate: Tensor | float, gradient: Tensor) -> Tensor:
+    """``weight - rate * gradient`` in one pass over the memory."""
+    if isinstance(rate, float):
+        return torch.sub(weight, gradient, alpha=rate)
+    return torch.addcmul(weight, rate, gradient, value=-1)
+
+
 class VectorizedInnerLoop(InnerLoop):
-    """Adapts all tasks at once: every adapted weight gets a leading task dimension, which ``torch.func.vmap`` maps over.
+    """Adapts all tasks at once: each adapted weight gets a leading task dimension, over which ``torch.func.vmap`` maps.
 
     The gradients are autograd's, of the sum of the tasks' losses. So second derivatives are of the operations that
     ``vmap`` really ran, and right for every layer. ``torch.func.grad`` inside ``vmap`` is not: it gives silently wrong
@@ -50,5 +57,5 @@ class VectorizedInnerLoop(InnerLoop):
             gradients = torch.autograd.grad(losses.sum(), list(weights.values()), create_graph=graph == "second")
             with torch.set_grad_enabled(graph != "none"):
                 updates = zip(weights.items(), self.rates.at(step), gradients)
-                weights = {name: weight - rate * gradient for (name, weight), rate, gradient in updates}
+                weights = {name: descend(weight, rate, gradient) for (name, weight), rate, gradient in updates}
             yield learners
