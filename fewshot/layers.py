@@ -97,17 +97,14 @@ class _InputAdjoint(Function):
     """The gradient of a convolution in its input, as a function of ``gy`` and ``w``."""
 
     @staticmethod
-    def forward(gy: Tensor, w: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+    def forward(ctx: Context, gy: Tensor, w: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+        ctx.save_for_backward(gy, w)
+        ctx.how = how
         if shared(w):
             n, channels, *size = shape
             volume = torch.Size([n, channels // len(w), *size, len(w)])
             return as_image(conv3d_input(volume, volume_weight(w[0]), as_volume(gy, len(w)), *how.of_volume))
         return conv2d_input(shape, channels_last(w.flatten(0, 1)), gy, *how, groups=len(w))
-
-    @staticmethod
-    def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
-        gy, w, _, ctx.how = inputs
-        ctx.save_for_backward(gy, w)
 
     @staticmethod
     def backward(ctx: Context, x: Tensor) -> tuple[Tensor | None, ...]:
@@ -122,14 +119,11 @@ class _WeightAdjoint(Function):
     """The gradient of a convolution in its weight, as a function of ``gy`` and ``x``: that of each task."""
 
     @staticmethod
-    def forward(gy: Tensor, x: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+    def forward(ctx: Context, gy: Tensor, x: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+        ctx.save_for_backward(gy, x)
+        ctx.how = how
         flat = torch.Size([shape[0] * shape[1], *shape[2:]])
         return conv2d_weight(x, flat, gy, *how, groups=shape[0]).unflatten(0, shape[:2])
-
-    @staticmethod
-    def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
-        gy, x, _, ctx.how = inputs
-        ctx.save_for_backward(gy, x)
 
     @staticmethod
     def backward(ctx: Context, w: Tensor) -> tuple[Tensor | None, ...]:
@@ -203,17 +197,12 @@ class _NormalizationGradient(Function):
     """
 
     @staticmethod
-    def forward(gy: Tensor, x: Tensor, w: Tensor, m: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Context, gy: Tensor, x: Tensor, w: Tensor, m: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scale = x.shape[1] / x.numel()
         a, c = over_rows(gy), over_rows(gy * m) * r
+        ctx.save_for_backward(gy, w, m, r, c, a)
         wr = w * r
         return torch.addcmul(-wr * a * scale, gy, wr).addcmul_(m, -wr * r * c * scale), c, a
-
-    @staticmethod
-    def setup_context(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        gy, _, w, m, r = inputs
-        _, c, a = output
-        ctx.save_for_backward(gy, w, m, r, c, a)
 
     @staticmethod
     def backward(ctx: Context, u: Tensor, uw: Tensor, ub: Tensor) -> tuple[Tensor | None, ...]:

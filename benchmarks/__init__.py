@@ -1,0 +1,1 @@
+"""How fast fewshot is, measured beside everything that a user might pick instead: ``make bench``."""

@@ -1,0 +1,190 @@
+"""``python -m benchmarks``: measures, prints tables, and writes ``results.json`` and pictures to a folder."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import pipeline
+from benchmarks.plots import times_figure
+from benchmarks.work import Work
+
+ENGINES = ("vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
+SECOND_ORDER_ONLY = ("higher", "torchopt")
+LIBRARIES = ("torch", "pytorch-lightning", "learn2learn", "higher", "torchopt", "jax", "easyfsl")
+SAME = 1e-3  # relative difference of losses that counts as the same work: float32, other order of operations
+
+Row = dict[str, Any]
+
+
+def table_works() -> list[Work]:
+    """The works of the table, as published: 32 tasks of 5 ways, 16 of 20."""
+    return [
+        Work(ways, shots, 32 if ways == 5 else 16, steps, first_order)
+        for first_order in (False, True)
+        for ways, shots in ((5, 1), (5, 5), (20, 1))
+        for steps in (1, 5)
+    ]
+
+
+class Worker:
+    """A process that holds one engine and one work: see ``benchmarks/worker.py``."""
+
+    def __init__(self, engine: str, work: Work) -> None:
+        command = [sys.executable, "-m", "benchmarks.worker", engine, json.dumps(work)]
+        self.process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.name = f"{engine} on {work.name}"
+
+    def answer(self) -> Any:
+        """Waits for the next line of JSON."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} failed, as told above")
+        return json.loads(line)
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def peak(self) -> float:
+        """Ends the process; its peak memory in MB."""
+        return json.loads(self.process.communicate()[0])
+
+
+def measure(work: Work, engines: Iterable[str], rounds: int) -> list[Row]:
+    """Times every engine on one work: each in a process of its own, one step of each in turn.
+
+    Raises:
+        RuntimeError: If two engines of MAML disagree about the loss.
+    """
+    engines = [engine for engine in engines if not (work.first_order and engine in SECOND_ORDER_ONLY)]
+    workers, rows = [], []
+    for engine in engines:
+        workers.append(Worker(engine, work))
+        loss, first = workers[-1].answer()  # it has compiled and warmed up
+        rows.append({**work._asdict(), "engine": engine, "loss": loss, "first": first, "seconds": []})
+    for _ in range(rounds):
+        for worker, row in zip(workers, rows):
+            row["seconds"].append(worker.step())
+    for worker, row in zip(workers, rows):
+        row["peak_mb"] = worker.peak()
+    losses = [row["loss"] for row in rows if row["engine"] in ENGINES]
+    if losses and max(losses) - min(losses) > SAME * max(losses):
+        raise RuntimeError(f"not the same work on {work.name}: the losses are {losses}")
+    return rows
+
+
+def milliseconds(row: Row) -> str:
+    """``84 (81-90)``: median, lowest and highest."""
+    lowest, middle, highest = (f(row["seconds"]) * 1e3 for f in (min, median, max))
+    return f"{middle:.0f} ({lowest:.0f}-{highest:.0f})"
+
+
+def megabytes(row: Row) -> str:
+    """Peak memory of the process, libraries included."""
+    return f"{row['peak_mb']:.0f}"
+
+
+def table(title: str, rows: list[Row], engines: Iterable[str], cell: Callable[[Row], str]) -> Table:
+    """A row per work and a column per engine."""
+    shown = Table("work", *engines, title=title)
+    works: dict[str, dict[str, str]] = {}
+    for row in rows:
+        work = Work(*(row[field] for field in Work._fields))
+        works.setdefault(work.name, {})[row["engine"]] = cell(row)
+    for name, cells in works.items():
+        shown.add_row(name, *(cells.get(engine, "-") for engine in engines))
+    return shown
+
+
+def machine() -> Row:
+    """Hardware and versions, for the record."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            versions[library] = "absent"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {"cpu": model, "cores": os.cpu_count(), "gpu": gpu, "python": platform.python_version(), **versions}
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def main(
+    out: Path = Path("benchmarks/results"),
+    engines: tuple[str, ...] = ENGINES,
+    rounds: int = 9,
+    works: list[Work] | None = None,
+    tasks: list[int] = [1, 2, 4, 8, 16, 32, 64],  # noqa: B006
+    steps: list[int] = [1, 2, 3, 5, 10],  # noqa: B006
+    outer_steps: int = 100,
+) -> None:
+    """Measures fewshot beside its peers, on this machine's CPU.
+
+    Args:
+        out: Folder for results.json and the pictures.
+        engines: What to measure; the peers come with pip install -e ".[bench]".
+        rounds: Steps of each engine, taken in turn; shown are their median, lowest and highest.
+        works: Rows of the table, each [ways, shots, tasks, steps, first_order]; the published ones if not given.
+        tasks: Numbers of tasks for the picture of 5-way 1-shot, 1 step, second order.
+        steps: Numbers of inner steps for the picture of 5-way 1-shot, 32 tasks, second order.
+        outer_steps: Outer steps of the training that shows what the loop around the algorithm costs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console(width=160)
+    results: dict[str, Any] = {"machine": machine()}
+    console.print(results["machine"])
+
+    def keep(name: str, value: Any) -> None:
+        results[name] = value
+        (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+    for name, series in (
+        ("table", table_works() if works is None else works),
+        ("tasks", [Work(tasks=count) for count in tasks]),
+        ("steps", [Work(steps=count) for count in steps]),
+    ):
+        rows = []
+        for work in series:
+            console.print(f"measuring {work.name}")
+            rows += measure(work, engines, rounds)
+            keep(name, rows)
+        if rows:
+            console.print(table("MAML: ms per outer step, median (lowest-highest)", rows, engines, milliseconds))
+            console.print(table("MAML: peak memory of the process, MB", rows, engines, megabytes))
+    times_figure(results["tasks"], results["steps"]).savefig(out / "times.png", dpi=100)
+    if engines == ENGINES:
+        keep("protonet", measure(Work(20, 1, 5), ("protonet", "easyfsl"), rounds))
+        both = ("protonet", "easyfsl")
+        console.print(table("ProtoNet: ms per episode with 5 queries", results["protonet"], both, milliseconds))
+    keep("pipeline", pipeline.measure(outer_steps, rounds))
+    shares = Table("5w1s, 32 tasks, 1 step", "ms", title="What is not the algorithm")
+    for what, seconds in results["pipeline"].items():
+        shares.add_row(what, f"{seconds * 1e3:.1f}")
+    console.print(shares)
+    console.print(f"Results: {out / 'results.json'}, {out / 'times.png'}")
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)

@@ -1,0 +1,222 @@
+"""One function per engine: from a work to a function that takes the outer step and returns its loss.
+
+A step ends when the gradients of all initial weights are there; the optimiser is left out, as it is the same for all.
+The libraries are used as their own examples of MAML use them.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.work import INNER_LR, Work, plain_network, tensors
+
+Step = Callable[[], float]
+
+
+def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"]) -> Step:
+    """MAMLModule, as the command line uses it."""
+    from fewshot.algorithms import MAMLModule
+    from fewshot.allocator import keep_freed_memory
+    from fewshot.episodes import Episode, Examples
+    from fewshot.networks import Conv4
+
+    keep_freed_memory()
+    module = MAMLModule(
+        Conv4(),
+        ways=work.ways,
+        inner_lr=INNER_LR,
+        adaptation_steps=work.steps,
+        first_order=work.first_order,
+        inner_loop=inner_loop,
+    )
+    own = dict(module.network.named_parameters())
+    kinds = [f"features.{kind}.{i}" for i in range(4) for kind in ("convolutions", "norms")]
+    names = [name for part in [*kinds, "head"] for name in own if name.startswith(part)]
+    for name, parameter in zip(names, plain_network(work.ways).parameters(), strict=True):
+        own[name].data.copy_(parameter.data)
+    x, y, query_x, query_y = tensors(work)
+    episode = Episode(Examples(x, y), Examples(query_x, query_y))
+
+    def step() -> float:
+        module.zero_grad()
+        loss, _ = module.outer_loss(episode)
+        loss.backward()
+        return loss.item()
+
+    return step
+
+
+def vectorized(work: Work) -> Step:
+    """Fewshot, all tasks at once."""
+    return fewshot(work, "vectorized")
+
+
+def sequential(work: Work) -> Step:
+    """Fewshot, task after task."""
+    return fewshot(work, "sequential")
+
+
+def learn2learn(work: Work) -> Step:
+    """learn2learn's clone() and adapt(), as in its examples/vision/maml_omniglot.py."""
+    import gym_notices.notices
+
+    gym_notices.notices.notices.clear()
+    from learn2learn.algorithms import MAML
+
+    learner = MAML(plain_network(work.ways), lr=INNER_LR, first_order=work.first_order)
+    data = tensors(work)
+
+    def step() -> float:
+        learner.zero_grad()
+        total = 0.0
+        for x, y, query_x, query_y in zip(*data):
+            clone = learner.clone()
+            for _ in range(work.steps):
+                clone.adapt(F.cross_entropy(clone(x), y))
+            loss = F.cross_entropy(clone(query_x), query_y) / work.tasks
+            loss.backward()
+            total += loss.item()
+        return total
+
+    return step
+
+
+def higher(work: Work) -> Step:
+    """Higher's innerloop_ctx(), as in its examples/maml-omniglot.py. It has no first-order MAML."""
+    import higher as library
+
+    network, data = plain_network(work.ways), tensors(work)
+    optimizer = torch.optim.SGD(network.parameters(), lr=INNER_LR)
+
+    def step() -> float:
+        network.zero_grad()
+        total = 0.0
+        for x, y, query_x, query_y in zip(*data):
+            with library.innerloop_ctx(network, optimizer, copy_initial_weights=False) as (learner, inner):
+                for _ in range(work.steps):
+                    inner.step(F.cross_entropy(learner(x), y))
+                loss = F.cross_entropy(learner(query_x), query_y) / work.tasks
+                loss.backward()
+                total += loss.item()
+        return total
+
+    return step
+
+
+def torchopt(work: Work) -> Step:
+    """TorchOpt's MetaSGD, as in its examples/few-shot/maml_omniglot.py. It has no first-order MAML."""
+    import torchopt as library
+
+    network, data = plain_network(work.ways), tensors(work)
+    inner = library.MetaSGD(network, lr=INNER_LR)
+
+    def step() -> float:
+        network.zero_grad()
+        start = library.extract_state_dict(network, by="reference"), library.extract_state_dict(inner, by="reference")
+        total = 0.0
+        for x, y, query_x, query_y in zip(*data):
+            for _ in range(work.steps):
+                inner.step(F.cross_entropy(network(x), y))
+            loss = F.cross_entropy(network(query_x), query_y) / work.tasks
+            loss.backward()
+            library.recover_state_dict(network, start[0])
+            library.recover_state_dict(inner, start[1])
+            total += loss.item()
+        return total
+
+    return step
+
+
+def jax(work: Work) -> Step:
+    """JAX's jit(value_and_grad(vmap())).
+
+    Its convolutions are written as a gather and a matrix product: XLA's own ones, on a CPU and with weights for each
+    task, take some 25 times as long.
+    """
+    import jax as library
+    import jax.numpy as jnp
+
+    *blocks, head = [list(layer.parameters()) for layer in plain_network(work.ways) if list(layer.parameters())]
+    weights = {
+        "convolutions": [jnp.array(c[0].detach().permute(2, 3, 1, 0).flatten(0, 2).numpy()) for c in blocks[::2]],
+        "norms": [[jnp.array(parameter.detach().numpy()) for parameter in norm] for norm in blocks[1::2]],
+        "head": [jnp.array(parameter.detach().numpy()) for parameter in head],
+    }
+    x, y, query_x, query_y = (jnp.array(array) for array in work.data())
+    x, query_x = jnp.moveaxis(x, 2, -1), jnp.moveaxis(query_x, 2, -1)
+
+    def logits(weights: dict, x: library.Array) -> library.Array:
+        for convolution, (scale, shift) in zip(weights["convolutions"], weights["norms"]):
+            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            size = (x.shape[1] - 3) // 2 + 1
+            shifts = [x[:, i : i + 2 * size - 1 : 2, j : j + 2 * size - 1 : 2] for i in range(3) for j in range(3)]
+            x = jnp.concatenate(shifts, axis=-1) @ convolution
+            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            x = library.nn.relu((x - mean) * library.lax.rsqrt(variance + 1e-5) * scale + shift)
+        return x.mean((1, 2)) @ weights["head"][0].T + weights["head"][1]
+
+    def loss(weights: dict, x: library.Array, y: library.Array) -> library.Array:
+        return -jnp.take_along_axis(library.nn.log_softmax(logits(weights, x)), y[:, None], 1).mean()
+
+    def task(weights: dict, x: library.Array, y: library.Array, *query: library.Array) -> library.Array:
+        for _ in range(work.steps):
+            gradients = library.grad(loss)(weights, x, y)
+            if work.first_order:
+                gradients = library.lax.stop_gradient(gradients)
+            weights = library.tree.map(lambda weight, gradient: weight - INNER_LR * gradient, weights, gradients)
+        return loss(weights, *query)
+
+    def outer(weights: dict) -> library.Array:
+        return library.vmap(task, (None, 0, 0, 0, 0))(weights, x, y, query_x, query_y).mean()
+
+    compiled = library.jit(library.value_and_grad(outer))
+    return lambda: library.block_until_ready(compiled(weights))[0].item()
+
+
+def protonet(work: Work) -> Step:
+    """Fewshot's ProtoNetModule on one episode of ``tasks`` queries per class."""
+    from fewshot.algorithms import ProtoNetModule
+    from fewshot.allocator import keep_freed_memory
+    from fewshot.episodes import Episode, Examples
+    from fewshot.networks import Conv4
+
+    keep_freed_memory()
+    module = ProtoNetModule(Conv4(downsample="pool", running_statistics=True))
+    episode = Episode(Examples(*_episode(work.ways, work.shots)), Examples(*_episode(work.ways, work.tasks)))
+
+    def step() -> float:
+        module.zero_grad()
+        loss, _ = module.outer_loss(episode)
+        loss.backward()
+        return loss.item()
+
+    return step
+
+
+def easyfsl(work: Work) -> Step:
+    """Easyfsl's PrototypicalNetworks on the same episode."""
+    from easyfsl.methods import PrototypicalNetworks
+    from torch import nn
+
+    layers: list[nn.Module] = []
+    for channels in (1, 64, 64, 64):
+        layers += [nn.Conv2d(channels, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)]
+    network = PrototypicalNetworks(nn.Sequential(*layers, nn.Flatten()))
+    (support, query) = (_episode(work.ways, count) for count in (work.shots, work.tasks))
+
+    def step() -> float:
+        network.zero_grad()
+        network.process_support_set(support[0][0], support[1][0])
+        loss = F.cross_entropy(network(query[0][0]), query[1][0])
+        loss.backward()
+        return loss.item()
+
+    return step
+
+
+def _episode(ways: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(count)
+    images = (torch.rand(1, ways * count, 1, 28, 28, generator=generator) < 0.1).float()
+    return images, torch.arange(ways).repeat(count).unsqueeze(0)
