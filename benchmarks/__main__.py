@@ -20,7 +20,7 @@ from benchmarks import pipeline
 from benchmarks.plots import times_figure
 from benchmarks.work import Work
 
-ENGINES = ("vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
+ENGINES = ("compiled", "vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
 SECOND_ORDER_ONLY = ("higher", "torchopt")
 LIBRARIES = ("torch", "pytorch-lightning", "learn2learn", "higher", "torchopt", "jax", "easyfsl")
 SAME = 1e-3  # relative difference of losses that counts as the same work: float32, other order of operations

@@ -15,7 +15,7 @@ from benchmarks.work import INNER_LR, Work, plain_network, tensors
 Step = Callable[[], float]
 
 
-def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"]) -> Step:
+def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], compile: bool = False) -> Step:
     """MAMLModule, as the command line uses it."""
     from fewshot.algorithms import MAMLModule
     from fewshot.allocator import keep_freed_memory
@@ -30,6 +30,7 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"]) -> Step
         adaptation_steps=work.steps,
         first_order=work.first_order,
         inner_loop=inner_loop,
+        compile=compile,
     )
     own = dict(module.network.named_parameters())
     kinds = [f"features.{kind}.{i}" for i in range(4) for kind in ("convolutions", "norms")]
@@ -46,6 +47,11 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"]) -> Step
         return loss.item()
 
     return step
+
+
+def compiled(work: Work) -> Step:
+    """Fewshot, all tasks at once, recorded and replayed."""
+    return fewshot(work, "vectorized", compile=True)
 
 
 def vectorized(work: Work) -> Step:

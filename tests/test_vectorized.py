@@ -156,6 +156,25 @@ def test_chunks_of_tasks_give_the_gradients_of_the_whole(learn, chunk):
     close(logits.detach(), whole(episode).logits.detach())
 
 
+@pytest.mark.parametrize("learn", ["none", "meta-sgd", "per-step"])
+@pytest.mark.parametrize(("adapt", "first_order"), [("all", False), ("all", True), ("head", False)])
+def test_what_is_recorded_is_what_would_have_run(learn, adapt, first_order):
+    options = {"learn_inner_lr": learn, "adapt": adapt, "first_order": first_order, "adaptation_steps": 2}
+    eager, _ = pair(**options)
+    compiled = MAMLModule(eager.network.features, ways=3, inner_lr=0.3, compile=True, **options).double()
+    compiled.load_state_dict(eager.state_dict())
+    for tasks in (3, 3, 5):  # recorded, replayed, recorded anew
+        episode = episodes(tasks)
+        for parameter in eager.parameters():
+            parameter.data += 0.01 * torch.randn_like(parameter)  # a replay must see new weights
+        compiled.load_state_dict(eager.state_dict())
+        expected = outer_gradients(eager, episode)
+        for name, gradient in outer_gradients(compiled, episode).items():
+            close(gradient, expected[name])
+        close(compiled.outer_loss(episode)[1], eager.outer_loss(episode)[1].detach())
+    assert len(compiled.recorded.programs) == 2
+
+
 def saved_tensors(module: MAMLModule, episode: Episode, graph: str, steps: int) -> int:
     """How many tensors an adaptation holds on to, for a backward pass through it."""
     living: weakref.WeakSet[object] = weakref.WeakSet()
@@ -217,15 +236,18 @@ def test_a_checkpoint_of_either_loop_runs_under_the_other(tmp_path, monkeypatch)
     assert results == pytest.approx([results[0]] * 4, rel=1e-4)
 
 
-def test_chunks_from_the_command_line(tmp_path, monkeypatch, fails):
+def test_chunks_and_recordings_from_the_command_line(tmp_path, monkeypatch, fails):
     monkeypatch.chdir(tmp_path)
     config = f"--config={REPOSITORY / 'configs' / 'glyphs_maml.yaml'}"
     losses = []
-    for chunk in ("null", "1"):
-        cli = run(["fit", config, *TINY, f"--name=chunk-{chunk}", f"--model.task_chunk_size={chunk}"])
+    for number, option in enumerate(("task_chunk_size=null", "task_chunk_size=1", "compile=true")):
+        cli = run(["fit", config, *TINY, f"--name=run-{number}", f"--model.{option}"])
         losses.append(cli.trainer.callback_metrics["val/loss"].item())
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
     assert fails("fit", config, *TINY, "--model.task_chunk_size=0") == "task_chunk_size must be at least 1, not 0"
+    assert fails("fit", config, *TINY, "--model.compile=true", "--model.inner_loop=sequential") == (
+        "compile needs inner_loop vectorized, not sequential: leave out one of the two"
+    )
 
 
 def test_dropout_differs_from_task_to_task():
@@ -241,6 +263,18 @@ def test_dropout_differs_from_task_to_task():
     (learners,) = loop.adapt(same.support, 0, graph="none")
     first, second = learners(same.query.x)
     assert not torch.equal(first, second)
+
+
+def test_bf16_is_recorded_as_it_runs():
+    options = {"ways": 3, "inner_lr": 0.3}
+    eager = MAMLModule(Conv4(channels=4), **options)
+    compiled = MAMLModule(eager.network.features, compile=True, **options)
+    compiled.load_state_dict(eager.state_dict())
+    episode = Episode(*(part._replace(x=part.x.float()) for part in episodes()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = outer_gradients(compiled, episode), outer_gradients(eager, episode)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert len(compiled.recorded.programs) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,12 +1,15 @@
 """Model-agnostic meta-learning, with its first-order, head-only and learned-rate variants."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
+from torch.func import functional_call
 
 from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Prediction, with_gradient
+from fewshot.algorithms.recorded import Outer, Recorded
 from fewshot.episodes import Episode
 from fewshot.errors import FewShotError
 from fewshot.inner_loop import (
@@ -50,6 +53,9 @@ class MAMLModule(EpisodicModule):
             own loop (``sequential``, the reference). Results and checkpoints are the same.
         task_chunk_size: Adapt so many tasks at a time, to need less memory; all of the meta-batch if not given. Results
             are the same.
+        compile: Record the operations of an outer step once, which takes seconds for each shape of a meta-batch, and
+            replay them without the overhead of Python and autograd. For ``vectorized``, and for networks whose
+            operations do not depend on the numbers in them, as those of fewshot.
         meta_lr: Outer step size β of Adam.
         lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
 
@@ -70,6 +76,7 @@ class MAMLModule(EpisodicModule):
         batch_norm: BatchNormMode = "transductive",
         inner_loop: Literal["vectorized", "sequential"] = "vectorized",
         task_chunk_size: int | None = None,
+        compile: bool = False,
         meta_lr: float = 1e-3,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
@@ -92,11 +99,14 @@ class MAMLModule(EpisodicModule):
             raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
         if task_chunk_size is not None and task_chunk_size < 1:
             raise FewShotError(f"task_chunk_size must be at least 1, not {task_chunk_size}")
+        if compile and inner_loop != "vectorized":
+            raise FewShotError(f"compile needs inner_loop vectorized, not {inner_loop}: leave out one of the two")
         self.ways = ways
         self.adaptation_steps = adaptation_steps
         self.test_adaptation_steps = test_adaptation_steps
         self.batch_norm = batch_norm
         self.task_chunk_size = task_chunk_size
+        self.recorded = Recorded(self.outer) if compile else None
         self.network = Classifier(network, outputs=ways)
         adapted = self.network.head if adapt == "head" else self.network
         self.inner_rates = InnerRates(learn_inner_lr, inner_lr, adapted, adaptation_steps)
@@ -138,19 +148,28 @@ class MAMLModule(EpisodicModule):
     def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
         """The loss to descend and the logits. Chunks of tasks give up their graphs for their gradients one by one."""
         chunks = episode.split(self.task_chunk_size)
-        if len(chunks) == 1:
+        if len(chunks) == 1 and self.recorded is None:
             return super().outer_loss(episode)
-        parameters = list(self.parameters())
-        totals = [torch.zeros_like(parameter) for parameter in parameters]
-        losses, logits = [], []
-        for chunk in chunks:
-            loss, chunk_logits = super().outer_loss(chunk)
-            share = loss * (len(chunk_logits) / len(episode.query.y))
-            gradients = torch.autograd.grad(share, parameters, materialize_grads=True)
-            totals = [total + gradient for total, gradient in zip(totals, gradients)]
-            losses.append(share.detach())
-            logits.append(chunk_logits.detach())
-        return with_gradient(torch.stack(losses).sum(), parameters, totals), torch.cat(logits)
+        parameters: list[Tensor] = list(self.parameters())
+        parts = [(self.recorded or self.outer)(parameters, chunk) for chunk in chunks]
+        shares = [len(part.logits) / len(episode.query.y) for part in parts]
+
+        def mean(tensors: Iterable[Tensor]) -> Tensor:
+            return torch.stack([share * tensor for share, tensor in zip(shares, tensors)]).sum(0)
+
+        gradients = [mean(tensors) for tensors in zip(*(part.gradients for part in parts))]
+        loss = mean(part.loss for part in parts)
+        return with_gradient(loss, parameters, gradients), torch.cat([part.logits for part in parts])
+
+    def outer(self, parameters: list[Tensor], episode: Episode) -> Outer:
+        """Loss, logits and gradients at the given parameters, in the order of ``parameters()``."""
+        with torch.enable_grad():
+            parameters = [parameter.detach().requires_grad_() for parameter in parameters]
+            named = dict(zip(dict(self.named_parameters()), parameters))
+            logits = functional_call(self, named, (episode,)).logits
+            loss = self.loss(logits, episode.query.y)
+            gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        return Outer(loss.detach(), logits.detach(), list(gradients))
 
     def evaluate(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries, before and after."""
