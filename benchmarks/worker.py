@@ -1,7 +1,8 @@
 """A process that holds one engine and one work, and times one step for every line that it reads.
 
 ``python -m benchmarks.worker ENGINE WORK`` prints, as lines of JSON: the loss and the seconds of the first step
-(compilation included); then the seconds of each step asked for; at the end, its peak memory in MB.
+(compilation included); then the seconds of each step asked for, taken right after another one, as in a training, since
+the engines before it have emptied the caches; at the end, its peak memory in MB.
 """
 
 import contextlib
@@ -23,9 +24,9 @@ def main() -> None:
         start = time.perf_counter()
         loss = step()
         first = time.perf_counter() - start
-        step()
         print(json.dumps([loss, first]), file=answers, flush=True)
         for _ in sys.stdin:
+            step()
             start = time.perf_counter()
             step()
             print(json.dumps(time.perf_counter() - start), file=answers, flush=True)

@@ -15,9 +15,9 @@ Weights = dict[str, Tensor]
 
 def descend(weight: Tensor, rate: Tensor | float, gradient: Tensor) -> Tensor:
     """``weight - rate * gradient`` in one pass over the memory."""
-    if isinstance(rate, float):
-        return torch.sub(weight, gradient, alpha=rate)
-    return torch.addcmul(weight, rate, gradient, value=-1)
+    if isinstance(rate, Tensor):
+        return torch.addcmul(weight, rate, gradient, value=-1)
+    return torch.sub(weight, gradient, alpha=rate)
 
 
 class VectorizedInnerLoop(InnerLoop):
