@@ -23,19 +23,20 @@ from benchmarks.work import Work
 ENGINES = ("compiled", "vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
 SECOND_ORDER_ONLY = ("higher", "torchopt")
 LIBRARIES = ("torch", "pytorch-lightning", "learn2learn", "higher", "torchopt", "jax", "easyfsl")
-SAME = 1e-3  # relative difference of losses that counts as the same work: float32, other order of operations
+SAME = 1e-2  # relative; float32 in another order, which batch norm over few images amplifies; first order is 10 % off
 
 Row = dict[str, Any]
 
 
 def table_works() -> list[Work]:
     """The works of the table, as published: 32 tasks of 5 ways, 16 of 20."""
-    return [
-        Work(ways, shots, 32 if ways == 5 else 16, steps, first_order)
-        for first_order in (False, True)
+    second_order = [
+        Work(ways, shots, 32 if ways == 5 else 16, steps)
         for ways, shots in ((5, 1), (5, 5), (20, 1))
         for steps in (1, 5)
     ]
+    first_order = [work._replace(first_order=True) for work in second_order if work.shots == 1]
+    return second_order + first_order
 
 
 class Worker:
@@ -70,22 +71,23 @@ def measure(work: Work, engines: Iterable[str], rounds: int) -> list[Row]:
     """Times every engine on one work: each in a process of its own, one step of each in turn.
 
     Raises:
-        RuntimeError: If two engines of MAML disagree about the loss.
+        RuntimeError: If two engines of MAML disagree about the loss or the norm of its gradient.
     """
     engines = [engine for engine in engines if not (work.first_order and engine in SECOND_ORDER_ONLY)]
     workers, rows = [], []
     for engine in engines:
         workers.append(Worker(engine, work))
-        loss, first = workers[-1].answer()  # it has compiled
-        rows.append({**work._asdict(), "engine": engine, "loss": loss, "first": first, "seconds": []})
+        loss, norm, first = workers[-1].answer()  # it has compiled
+        rows.append({**work._asdict(), "engine": engine, "loss": loss, "norm": norm, "first": first, "seconds": []})
     for _ in range(rounds):
         for worker, row in zip(workers, rows):
             row["seconds"].append(worker.step())
     for worker, row in zip(workers, rows):
         row["peak_mb"] = worker.peak()
-    losses = [row["loss"] for row in rows if row["engine"] in ENGINES]
-    if losses and max(losses) - min(losses) > SAME * max(losses):
-        raise RuntimeError(f"not the same work on {work.name}: the losses are {losses}")
+    for what in ("loss", "norm"):
+        values = [row[what] for row in rows if row["engine"] in ENGINES]
+        if values and not max(values) - min(values) <= SAME * max(values):
+            raise RuntimeError(f"not the same work on {work.name}: {what} of {engines} is {values}")
     return rows
 
 
@@ -134,7 +136,7 @@ def _lines(path: str) -> list[str]:
 def main(
     out: Path = Path("benchmarks/results"),
     engines: tuple[str, ...] = ENGINES,
-    rounds: int = 7,
+    rounds: int = 5,
     works: list[Work] | None = None,
     tasks: list[int] = [1, 4, 16, 64],  # noqa: B006
     steps: list[int] = [1, 3, 10],  # noqa: B006
@@ -175,9 +177,11 @@ def main(
             console.print(table("MAML: peak memory of the process, MB", rows, engines, megabytes))
     times_figure(results["tasks"], results["steps"]).savefig(out / "times.png", dpi=100)
     if engines == ENGINES:
-        keep("protonet", measure(Work(20, 1, 5), ("protonet", "easyfsl"), rounds))
-        both = ("protonet", "easyfsl")
-        console.print(table("ProtoNet: ms per episode with 5 queries", results["protonet"], both, milliseconds))
+        keep("protonet", measure(Work(20, 1, tasks=1, steps=0), ("protonet", "easyfsl"), rounds))
+        shown = Table("engine", "ms", title="ProtoNet: one 20-way 1-shot episode with 5 queries per class")
+        for row in results["protonet"]:
+            shown.add_row(row["engine"], milliseconds(row))
+        console.print(shown)
     keep("pipeline", pipeline.measure(outer_steps, rounds))
     shares = Table("5w1s, 32 tasks, 1 step", "ms", title="What is not the algorithm")
     for what, seconds in results["pipeline"].items():

@@ -1,28 +1,36 @@
-"""One function per engine: from a work to a function that takes the outer step and returns its loss.
+"""One function per engine: from a work to a function that takes the outer step.
 
-A step ends when the gradients of all initial weights are there; the optimiser is left out, as it is the same for all.
-The libraries are used as their own examples of MAML use them.
+A step returns its loss and the norm of its outer gradient, by which the engines are held to the same work. It ends when
+the gradients of all initial weights are there; the optimiser is left out, as it is the same for all. The libraries are
+used as their own examples of MAML use them.
 """
 
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from benchmarks.work import INNER_LR, Work, plain_network, tensors
 
-Step = Callable[[], float]
+QUERIES = 5  # per class, of prototypical networks
+
+Step = Callable[[], tuple[float, float]]
+
+
+def outcome(loss: float, module: torch.nn.Module) -> tuple[float, float]:
+    """The loss, and the norm of all gradients."""
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    return loss, torch.nn.utils.get_total_norm(gradients).item()
 
 
 def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], compile: bool = False) -> Step:
     """MAMLModule, as the command line uses it."""
     from fewshot.algorithms import MAMLModule
-    from fewshot.allocator import keep_freed_memory
     from fewshot.episodes import Episode, Examples
     from fewshot.networks import Conv4
 
-    keep_freed_memory()
     module = MAMLModule(
         Conv4(),
         ways=work.ways,
@@ -40,11 +48,11 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], compile
     x, y, query_x, query_y = tensors(work)
     episode = Episode(Examples(x, y), Examples(query_x, query_y))
 
-    def step() -> float:
+    def step() -> tuple[float, float]:
         module.zero_grad()
         loss, _ = module.outer_loss(episode)
         loss.backward()
-        return loss.item()
+        return outcome(loss.item(), module)
 
     return step
 
@@ -74,7 +82,7 @@ def learn2learn(work: Work) -> Step:
     learner = MAML(plain_network(work.ways), lr=INNER_LR, first_order=work.first_order)
     data = tensors(work)
 
-    def step() -> float:
+    def step() -> tuple[float, float]:
         learner.zero_grad()
         total = 0.0
         for x, y, query_x, query_y in zip(*data):
@@ -84,19 +92,19 @@ def learn2learn(work: Work) -> Step:
             loss = F.cross_entropy(clone(query_x), query_y) / work.tasks
             loss.backward()
             total += loss.item()
-        return total
+        return outcome(total, learner)
 
     return step
 
 
 def higher(work: Work) -> Step:
-    """Higher's innerloop_ctx(), as in its examples/maml-omniglot.py. It has no first-order MAML."""
+    """Higher's innerloop_ctx(), as in its examples/maml-omniglot.py, which has no first-order MAML."""
     import higher as library
 
     network, data = plain_network(work.ways), tensors(work)
     optimizer = torch.optim.SGD(network.parameters(), lr=INNER_LR)
 
-    def step() -> float:
+    def step() -> tuple[float, float]:
         network.zero_grad()
         total = 0.0
         for x, y, query_x, query_y in zip(*data):
@@ -106,19 +114,19 @@ def higher(work: Work) -> Step:
                 loss = F.cross_entropy(learner(query_x), query_y) / work.tasks
                 loss.backward()
                 total += loss.item()
-        return total
+        return outcome(total, network)
 
     return step
 
 
 def torchopt(work: Work) -> Step:
-    """TorchOpt's MetaSGD, as in its examples/few-shot/maml_omniglot.py. It has no first-order MAML."""
+    """TorchOpt's MetaSGD, as in its examples/few-shot/maml_omniglot.py, which has no first-order MAML."""
     import torchopt as library
 
     network, data = plain_network(work.ways), tensors(work)
     inner = library.MetaSGD(network, lr=INNER_LR)
 
-    def step() -> float:
+    def step() -> tuple[float, float]:
         network.zero_grad()
         start = library.extract_state_dict(network, by="reference"), library.extract_state_dict(inner, by="reference")
         total = 0.0
@@ -130,7 +138,7 @@ def torchopt(work: Work) -> Step:
             library.recover_state_dict(network, start[0])
             library.recover_state_dict(inner, start[1])
             total += loss.item()
-        return total
+        return outcome(total, network)
 
     return step
 
@@ -144,14 +152,15 @@ def jax(work: Work) -> Step:
     import jax as library
     import jax.numpy as jnp
 
+    library.config.update("jax_platforms", "cpu")
+
     *blocks, head = [list(layer.parameters()) for layer in plain_network(work.ways) if list(layer.parameters())]
     weights = {
         "convolutions": [jnp.array(c[0].detach().permute(2, 3, 1, 0).flatten(0, 2).numpy()) for c in blocks[::2]],
         "norms": [[jnp.array(parameter.detach().numpy()) for parameter in norm] for norm in blocks[1::2]],
         "head": [jnp.array(parameter.detach().numpy()) for parameter in head],
     }
-    x, y, query_x, query_y = (jnp.array(array) for array in work.data())
-    x, query_x = jnp.moveaxis(x, 2, -1), jnp.moveaxis(query_x, 2, -1)
+    data = [jnp.array(np.moveaxis(array, 2, -1) if array.ndim > 2 else array) for array in work.data()]
 
     def logits(weights: dict, x: library.Array) -> library.Array:
         for convolution, (scale, shift) in zip(weights["convolutions"], weights["norms"]):
@@ -174,29 +183,35 @@ def jax(work: Work) -> Step:
             weights = library.tree.map(lambda weight, gradient: weight - INNER_LR * gradient, weights, gradients)
         return loss(weights, *query)
 
-    def outer(weights: dict) -> library.Array:
-        return library.vmap(task, (None, 0, 0, 0, 0))(weights, x, y, query_x, query_y).mean()
+    def outer(weights: dict, *data: library.Array) -> library.Array:
+        return library.vmap(task, (None, 0, 0, 0, 0))(weights, *data).mean()
 
-    compiled = library.jit(library.value_and_grad(outer))
-    return lambda: library.block_until_ready(compiled(weights))[0].item()
+    @library.jit
+    def gradient(weights: dict, *data: library.Array) -> tuple[library.Array, dict, library.Array]:
+        loss, gradients = library.value_and_grad(outer)(weights, *data)
+        return loss, gradients, jnp.sqrt(sum(jnp.sum(part**2) for part in library.tree.leaves(gradients)))
+
+    def step() -> tuple[float, float]:
+        loss, _, norm = library.block_until_ready(gradient(weights, *data))
+        return loss.item(), norm.item()
+
+    return step
 
 
 def protonet(work: Work) -> Step:
-    """Fewshot's ProtoNetModule on one episode of ``tasks`` queries per class."""
+    """Fewshot's ProtoNetModule on one episode, with the pooling Conv4."""
     from fewshot.algorithms import ProtoNetModule
-    from fewshot.allocator import keep_freed_memory
     from fewshot.episodes import Episode, Examples
     from fewshot.networks import Conv4
 
-    keep_freed_memory()
     module = ProtoNetModule(Conv4(downsample="pool", running_statistics=True))
-    episode = Episode(Examples(*_episode(work.ways, work.shots)), Examples(*_episode(work.ways, work.tasks)))
+    episode = Episode(Examples(*_episode(work.ways, work.shots)), Examples(*_episode(work.ways, QUERIES)))
 
-    def step() -> float:
+    def step() -> tuple[float, float]:
         module.zero_grad()
         loss, _ = module.outer_loss(episode)
         loss.backward()
-        return loss.item()
+        return outcome(loss.item(), module)
 
     return step
 
@@ -210,14 +225,14 @@ def easyfsl(work: Work) -> Step:
     for channels in (1, 64, 64, 64):
         layers += [nn.Conv2d(channels, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)]
     network = PrototypicalNetworks(nn.Sequential(*layers, nn.Flatten()))
-    (support, query) = (_episode(work.ways, count) for count in (work.shots, work.tasks))
+    (support, query) = (_episode(work.ways, count) for count in (work.shots, QUERIES))
 
-    def step() -> float:
+    def step() -> tuple[float, float]:
         network.zero_grad()
         network.process_support_set(support[0][0], support[1][0])
         loss = F.cross_entropy(network(query[0][0]), query[1][0])
         loss.backward()
-        return loss.item()
+        return outcome(loss.item(), network)
 
     return step
 

@@ -23,6 +23,7 @@ TRAINING = [
     "--data=GlyphsDataModule",
     "--data.queries=1",
     "--data.meta_batch_size=32",
+    "--trainer.accelerator=cpu",
     "--trainer.callbacks+=benchmarks.pipeline.Stopwatch",
 ]
 

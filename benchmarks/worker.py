@@ -1,36 +1,44 @@
 """A process that holds one engine and one work, and times one step for every line that it reads.
 
-``python -m benchmarks.worker ENGINE WORK`` prints, as lines of JSON: the loss and the seconds of the first step
-(compilation included); then the seconds of each step asked for, taken right after another one, as in a training, since
-the engines before it have emptied the caches; at the end, its peak memory in MB.
+``python -m benchmarks.worker ENGINE WORK`` prints, as lines of JSON: the loss, the norm of the gradient and the seconds
+of the first step (compilation included); then the seconds of each step asked for, taken right after another one, as in
+a training, since the engines before it have emptied the caches; at the end, its peak memory in MB.
 """
 
 import contextlib
 import json
 import os
-import resource
 import sys
 import time
+from pathlib import Path
 
 from benchmarks import engines
 from benchmarks.work import Work
+from fewshot.allocator import keep_freed_memory
+
+
+def peak_mb() -> float:
+    """Peak memory of this process alone; what getrusage() says includes its parent's, from before the start."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:
     """Serves until its input ends."""
+    keep_freed_memory()  # for all engines, as fewshot's command line does for itself
     answers = os.fdopen(os.dup(1), "w")
     with contextlib.redirect_stdout(sys.stderr):  # libraries may print what they like
         step = getattr(engines, sys.argv[1])(Work(*json.loads(sys.argv[2])))
         start = time.perf_counter()
-        loss = step()
+        loss, norm = step()
         first = time.perf_counter() - start
-        print(json.dumps([loss, first]), file=answers, flush=True)
+        print(json.dumps([loss, norm, first]), file=answers, flush=True)
         for _ in sys.stdin:
             step()
             start = time.perf_counter()
             step()
             print(json.dumps(time.perf_counter() - start), file=answers, flush=True)
-        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), file=answers, flush=True)
+        print(json.dumps(peak_mb()), file=answers, flush=True)
 
 
 if __name__ == "__main__":

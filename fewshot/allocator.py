@@ -10,7 +10,7 @@ def keep_freed_memory() -> None:
     """Tells glibc's allocator to keep what is freed instead of giving it back to the system after every outer step.
 
     Each step frees hundreds of megabytes and needs them again at once; the system would have to clear every page anew.
-    Does nothing where the C library is another one.
+    It holds for the whole process, and for blocks of up to 32 MB. Does nothing where the C library is another one.
     """
     with suppress(AttributeError, OSError, TypeError):
         allocator = ctypes.CDLL(None)

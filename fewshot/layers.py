@@ -2,7 +2,8 @@
 
 The tasks lie beside one another in the channels: a convolution per task is one convolution with a group per task, and
 a batch norm per task is one batch norm. In memory the channels come last, ``[n, H, W, T*C]``, so that every pass is
-over contiguous rows. The derivatives are written out to the second order, in as few passes.
+over contiguous rows. The derivatives are written out, in as few passes as it takes, to the second order and for
+autograd: not for ``torch.func.grad``.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input, conv2d_weight, conv3d_input
 
 Context = Any  # what autograd hands to a Function
@@ -205,6 +207,7 @@ class _NormalizationGradient(Function):
         return torch.addcmul(-wr * a * scale, gy, wr).addcmul_(m, -wr * r * c * scale), c, a
 
     @staticmethod
+    @once_differentiable  # third derivatives are not written out
     def backward(ctx: Context, u: Tensor, uw: Tensor, ub: Tensor) -> tuple[Tensor | None, ...]:
         gy, w, m, r, c, a = ctx.saved_tensors
         scale = gy.shape[1] / gy.numel()

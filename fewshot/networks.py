@@ -72,7 +72,7 @@ class Conv4(Embedding):
 
 def keeps_running_statistics(network: nn.Module) -> bool | None:
     """Whether any batch norm of a network keeps running statistics; ``None`` if it has no batch norm."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
     return any(norm.track_running_stats for norm in norms) if norms else None
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import engines
-from benchmarks.__main__ import main, measure
+from benchmarks.__main__ import SAME, main, measure
 from benchmarks.work import Work
 
 
@@ -32,9 +32,13 @@ def test_another_work_is_noticed(monkeypatch):
 def test_a_peer_does_the_same_work(peer, steps):
     pytest.importorskip(peer)
     work = Work(3, 1, 2, steps=steps)
-    assert getattr(engines, peer)(work)() == pytest.approx(engines.vectorized(work)(), rel=1e-4)
+    assert getattr(engines, peer)(work)() == pytest.approx(engines.vectorized(work)(), rel=SAME)
 
 
-def test_first_order_is_another_work_for_jax_too():
-    pytest.importorskip("jax")
-    measure(Work(3, 1, 2, first_order=True), ("vectorized", "sequential", "learn2learn", "jax"), rounds=1)
+@pytest.mark.parametrize("engine", ["compiled", "sequential", "learn2learn", "jax"])
+def test_first_order_is_the_same_work_for_all_and_another_one_than_second_order(engine):
+    if engine == "jax":
+        pytest.importorskip("jax")
+    loss, norm = getattr(engines, engine)(Work(3, 1, 2, first_order=True))()
+    assert (loss, norm) == pytest.approx(engines.vectorized(Work(3, 1, 2, first_order=True))(), rel=SAME)
+    assert norm != pytest.approx(engines.vectorized(Work(3, 1, 2))()[1], rel=5 * SAME)

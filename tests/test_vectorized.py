@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fewshot.algorithms import MAMLModule
 from fewshot.cli import main, run
 from fewshot.episodes import Episode, ImageEpisodes
+from fewshot.errors import FewShotError
 from fewshot.networks import Conv4, Embedding
 
 ROUNDING = 1e-10  # of float64, relative to the largest entry, after some thousand operations
@@ -246,8 +247,15 @@ def test_chunks_and_recordings_from_the_command_line(tmp_path, monkeypatch, fail
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
     assert fails("fit", config, *TINY, "--model.task_chunk_size=0") == "task_chunk_size must be at least 1, not 0"
     assert fails("fit", config, *TINY, "--model.compile=true", "--model.inner_loop=sequential") == (
-        "compile needs inner_loop vectorized, not sequential: leave out one of the two"
+        "compile needs inner_loop vectorized, not sequential: set --model.compile false"
     )
+
+
+def test_a_frozen_weight_is_refused():
+    body = Conv4(channels=4)
+    body.norms[0].bias.requires_grad_(False)
+    with pytest.raises(FewShotError, match=r"norms\.0\.bias is frozen"):
+        MAMLModule(body)
 
 
 def test_dropout_differs_from_task_to_task():

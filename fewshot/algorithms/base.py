@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.autograd import Function
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
@@ -30,13 +31,23 @@ class Prediction(NamedTuple):
     before: Tensor | None = None
 
 
+class _WithGradient(Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *parameters: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(scale * gradient for gradient in ctx.gradients)
+
+
 def with_gradient(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
     """A scalar that equals ``value`` and whose gradient in the parameters is the given one.
 
     So an algorithm that knows its update hands it over as a loss, and Lightning's own optimisation does the rest.
     """
-    zero = sum(((p - p.detach()) * g).sum() for p, g in zip(parameters, gradients))
-    return value.detach() + zero
+    return _WithGradient.apply(value, gradients, *parameters)
 
 
 class EpisodicModule(LightningModule, ABC):

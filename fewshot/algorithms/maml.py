@@ -1,6 +1,5 @@
 """Model-agnostic meta-learning, with its first-order, head-only and learned-rate variants."""
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -93,6 +92,9 @@ class MAMLModule(EpisodicModule):
                 "MAML needs batch norm without running statistics, which its clones would share and change even in a "
                 "test: --model.network.running_statistics false"
             )
+        frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
+        if frozen:
+            raise FewShotError(f"MAML adapts every weight, and {frozen[0]} is frozen: leave requires_grad true")
         if ways < 1:
             raise FewShotError(f"ways must be at least 1, not {ways}")
         if inner_lr <= 0:
@@ -100,7 +102,7 @@ class MAMLModule(EpisodicModule):
         if task_chunk_size is not None and task_chunk_size < 1:
             raise FewShotError(f"task_chunk_size must be at least 1, not {task_chunk_size}")
         if compile and inner_loop != "vectorized":
-            raise FewShotError(f"compile needs inner_loop vectorized, not {inner_loop}: leave out one of the two")
+            raise FewShotError(f"compile needs inner_loop vectorized, not {inner_loop}: set --model.compile false")
         self.ways = ways
         self.adaptation_steps = adaptation_steps
         self.test_adaptation_steps = test_adaptation_steps
@@ -151,15 +153,15 @@ class MAMLModule(EpisodicModule):
         if len(chunks) == 1 and self.recorded is None:
             return super().outer_loss(episode)
         parameters: list[Tensor] = list(self.parameters())
-        parts = [(self.recorded or self.outer)(parameters, chunk) for chunk in chunks]
-        shares = [len(part.logits) / len(episode.query.y) for part in parts]
-
-        def mean(tensors: Iterable[Tensor]) -> Tensor:
-            return torch.stack([share * tensor for share, tensor in zip(shares, tensors)]).sum(0)
-
-        gradients = [mean(tensors) for tensors in zip(*(part.gradients for part in parts))]
-        loss = mean(part.loss for part in parts)
-        return with_gradient(loss, parameters, gradients), torch.cat([part.logits for part in parts])
+        total = [torch.zeros_like(parameter) for parameter in parameters]
+        losses, logits = [], []
+        for chunk in chunks:
+            part = (self.recorded or self.outer)(parameters, chunk)
+            share = len(part.logits) / len(episode.query.y)
+            torch._foreach_add_(total, part.gradients, alpha=share)
+            losses.append(share * part.loss)
+            logits.append(part.logits)
+        return with_gradient(torch.stack(losses).sum(), parameters, total), torch.cat(logits)
 
     def outer(self, parameters: list[Tensor], episode: Episode) -> Outer:
         """Loss, logits and gradients at the given parameters, in the order of ``parameters()``."""

@@ -32,7 +32,7 @@ class Recorded:
 
     What is left out is the work of Python, ``vmap`` and autograd, and memory is given back as soon as it is not needed.
     The function must do the same operations whatever the numbers are: a condition on a tensor's value is decided while
-    recording. Another shape, data type or precision is recorded anew.
+    recording, and so are the options of the learner. Another shape, data type, device or precision is recorded anew.
     """
 
     def __init__(self, function: Callable[[list[Tensor], Episode], Outer]) -> None:
@@ -45,7 +45,7 @@ class Recorded:
         tensors, structure = pytree.tree_flatten(episode)
         device = tensors[0].device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        key = precision, *((tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors)
+        key = precision, *((t.shape, t.stride(), t.dtype, t.device) for t in [*parameters, *tensors])
         if key not in self.programs:
             start = time.perf_counter()
             self.programs[key] = self._record(parameters, tensors, structure)

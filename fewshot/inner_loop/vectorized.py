@@ -54,7 +54,9 @@ class VectorizedInnerLoop(InnerLoop):
             if graph == "none":
                 weights = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
             losses = over_tasks(loss)(weights, inputs, support.y)
-            gradients = torch.autograd.grad(losses.sum(), list(weights.values()), create_graph=graph == "second")
+            gradients = torch.autograd.grad(
+                losses.sum(), list(weights.values()), create_graph=graph == "second", materialize_grads=True
+            )
             with torch.set_grad_enabled(graph != "none"):
                 updates = zip(weights.items(), self.rates.at(step), gradients)
                 weights = {name: descend(weight, rate, gradient) for (name, weight), rate, gradient in updates}
