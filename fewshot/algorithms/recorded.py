@@ -30,10 +30,10 @@ class Outer(NamedTuple):
 class Recorded:
     """A function of parameters and an episode that records its operations on its first call and replays them later.
 
-    What is left out is the work of Python, ``vmap`` and autograd. A replay gives memory back as soon as it is not needed;
-    the recording holds on to every intermediate result, once.
-    The function must do the same operations whatever the numbers are: a condition on a tensor's value is decided while
-    recording, and so are the options of the learner. Another shape, data type, device or precision is recorded anew.
+    What is left out is the work of Python, ``vmap`` and autograd. A replay gives memory back as soon as it is not
+    needed; the recording holds on to every intermediate result, once. The function must do the same operations whatever
+    the numbers are: a condition on a tensor's value is decided while recording, and so are the options of the learner.
+    Another shape, data type, device or precision is recorded anew.
     """
 
     def __init__(self, function: Callable[[list[Tensor], Episode], Outer]) -> None:
