@@ -1,4 +1,4 @@
-"""The front door: ``fewshot fit`` and ``fewshot test``."""
+"""The front door: ``fewshot fit`` and ``fewshot test`` by LightningCLI, and the studies of what they leave behind."""
 
 import json
 import logging
@@ -24,6 +24,7 @@ from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, 
 from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
+from fewshot.evaluation import compare, curves, sweep
 from fewshot.parser import Parser
 
 # Of the libraries' hints, those that a user of this program can do nothing about.
@@ -35,6 +36,9 @@ HINTS = (
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
     "Checkpoint directory .* exists and is not empty",
 )
+
+STUDIES: dict[str, Callable[..., Any]] = {"sweep": sweep, "compare": compare, "curves": curves}
+"""The commands that are plain functions: their arguments are the options, their docstrings the help."""
 
 
 class FewShotCLI(LightningCLI):
@@ -99,20 +103,6 @@ class FewShotCLI(LightningCLI):
             if interval < 1:
                 raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
             config.trainer.val_check_interval = min(interval, steps) if steps > 0 else interval
-
-    def instantiate_classes(self) -> None:
-        """Makes model, data and trainer.
-
-        Raises:
-            FewShotError: What a constructor says, without the lines that jsonargparse wraps round it.
-        """
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, FewShotError):
-                cause = cause.__cause__ or cause.__context__
-            raise cause or error from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
@@ -205,10 +195,8 @@ def run(args: list[str] | None = None) -> FewShotCLI:
     Raises:
         FewShotError: If the user made a mistake.
     """
-    for hint in HINTS:
-        warnings.filterwarnings("ignore", f".*{hint}")
+    _prepare()
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
-    keep_freed_memory()
     return FewShotCLI(
         EpisodicModule,
         EpisodicDataModule,
@@ -246,14 +234,43 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(2) from None
 
 
+def study(command: str, args: list[str]) -> None:
+    """Runs one of the :data:`STUDIES`.
+
+    Args:
+        command: Which.
+        args: The words after it.
+
+    Raises:
+        FewShotError: If the user made a mistake.
+    """
+    _prepare()
+    # Lightning's lines on the device and the checkpoint would come once per test.
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    parser = Parser(prog=f"fewshot {command}", description=(STUDIES[command].__doc__ or "").partition("Args:")[0])
+    options = parser.add_function_arguments(STUDIES[command], as_group=False)
+    config = parser.parse_args(args)
+    STUDIES[command](**{option: config[option] for option in options})
+
+
 def main(args: list[str] | None = None) -> None:
     """The ``fewshot`` command.
 
     Args:
         args: The words after ``fewshot``; those of the process if not given.
     """
+    words = sys.argv[1:] if args is None else args
     with one_line_errors():
-        run(args)
+        if words and words[0] in STUDIES:
+            study(words[0], words[1:])
+        else:
+            run(words)
+
+
+def _prepare() -> None:
+    for hint in HINTS:
+        warnings.filterwarnings("ignore", f".*{hint}")
+    keep_freed_memory()
 
 
 def _is_no_advertisement(line: logging.LogRecord) -> bool:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fewshot.callbacks import Report
 from fewshot.cli import one_line_errors, run
-from fewshot.evaluation.curves import read_curve
+from fewshot.evaluation import read_curve
 from fewshot.plots import curves_figure
 
 ALGORITHMS = {"MAML": "glyphs_maml", "ProtoNet": "glyphs_protonet"}
@@ -44,7 +44,7 @@ def demo(
             cells.append(f"{report['accuracy']:.1%} ± {report['ci95']:.1%}")
         table.add_row(algorithm, *cells)
     picture = folder / "curves.png"
-    curves_figure(curves, "5-way 1-shot on glyphs").savefig(picture, dpi=150)
+    curves_figure(curves, "validation accuracy", percent=True).savefig(picture, dpi=150)
     console = Console()
     console.print(table)
     console.print(f"Curves: {picture}", soft_wrap=True)

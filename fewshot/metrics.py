@@ -1,7 +1,10 @@
 """Statistics over episodes."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from scipy.stats import ttest_rel
 from torchmetrics.aggregation import CatMetric
 
 
@@ -32,3 +35,38 @@ class EpisodeStatistics(CatMetric):
         values = self.compute().cpu().double()
         std = values.std().item() if values.numel() > 1 else 0.0
         return Summary(values.mean().item(), std, 1.96 * std / values.numel() ** 0.5, values.numel())
+
+
+class Difference(NamedTuple):
+    """How two learners differ on the same episodes.
+
+    Attributes:
+        mean: Mean over episodes of the first one's value minus the second one's.
+        ci95: Half-width of its 95 % confidence interval by Student's t, which excludes 0 exactly where p < 0.05.
+        t: The paired t statistic; infinite, or 0, where all differences are equal.
+        p: Its two-sided p-value.
+        episodes: Number of episodes.
+    """
+
+    mean: float
+    ci95: float
+    t: float
+    p: float
+    episodes: int
+
+
+def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+    """Compares two learners episode by episode, with SciPy's paired t-test.
+
+    Args:
+        ours: One value per episode.
+        theirs: The other learner's values on the same episodes, at least two.
+    """
+    differences = np.subtract(ours, theirs)
+    mean = float(differences.mean())
+    if np.ptp(differences) == 0:  # no spread, no t statistic
+        return Difference(mean, 0.0, float(np.sign(mean) * np.inf) if mean else 0.0, float(mean == 0), len(differences))
+    test = ttest_rel(ours, theirs)
+    return Difference(
+        mean, test.confidence_interval(0.95).high - mean, float(test.statistic), float(test.pvalue), len(differences)
+    )

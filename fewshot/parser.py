@@ -23,6 +23,20 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
+    def instantiate_classes(self, *args: Any, **kwargs: Any) -> Any:
+        """Makes the objects that the options describe.
+
+        Raises:
+            FewShotError: What a constructor says, without the lines that jsonargparse wraps round it.
+        """
+        try:
+            return super().instantiate_classes(*args, **kwargs)
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, FewShotError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises the gist of what jsonargparse would print below its usage."""
         lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())

@@ -1,6 +1,7 @@
 """Pure functions from data to matplotlib figures."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,6 +10,20 @@ from torch import Tensor
 from fewshot.episodes import Episode
 
 RIGHT, WRONG = "tab:green", "tab:red"
+
+
+class Line(NamedTuple):
+    """Points with error bars.
+
+    Attributes:
+        x: Where.
+        y: How much.
+        ci: Half-widths of the confidence intervals of ``y``.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    ci: Sequence[float]
 
 
 def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, queries: int = 5) -> Figure:
@@ -44,18 +59,53 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
     return figure
 
 
-def curves_figure(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str) -> Figure:
-    """Draws validation accuracy (0 to 1) over outer steps, a line per run.
-
-    Args:
-        curves: For each run, its outer steps and its accuracies.
-        title: What the runs have in common.
-    """
+def lines_figure(lines: Mapping[str, Line], xlabel: str, ylabel: str, level: float | None = None) -> Figure:
+    """Draws points with error bars, a line per name; ``level`` is drawn as a dashed line across."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
-    for name, (steps, accuracies) in curves.items():
-        axis.plot(steps, 100 * np.asarray(accuracies), marker=".", label=name)
-    axis.set(xlabel="outer step", ylabel="validation accuracy (%)", title=title)
+    for name, (x, y, ci) in lines.items():
+        axis.errorbar(x, y, ci, marker="o", markersize=4, capsize=3, label=name)
+    if level is not None:
+        axis.axhline(level, color="gray", linestyle="--", linewidth=1)
+    axis.set(xlabel=xlabel, ylabel=ylabel, xticks=sorted({place for line in lines.values() for place in line.x}))
     axis.grid(alpha=0.3)
     axis.legend()
+    return figure
+
+
+def smoothed(values: Sequence[float] | np.ndarray, weight: float) -> np.ndarray:
+    """Exponential moving average with the given weight of the past, unbiased at the beginning, as in TensorBoard."""
+    past = np.array([weight**age for age in range(len(values))])
+    return np.convolve(values, past)[: len(values)] / past.cumsum()
+
+
+def curves_figure(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
+    ylabel: str,
+    percent: bool = False,
+    smoothing: float = 0.0,
+) -> Figure:
+    """Draws values of runs over outer steps and over minutes: smoothed, with the raw ones behind.
+
+    Args:
+        curves: For each run, its outer steps, its values, and the minutes that it had taken at each.
+        ylabel: What the values are.
+        percent: Draw values of 0 to 1 as percent.
+        smoothing: Weight of the past, 0 to 1.
+    """
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for number, (name, (steps, values, minutes)) in enumerate(curves.items()):
+        raw = np.asarray(values) * (100 if percent else 1)
+        # Ten colours, then the same ones in another style.
+        style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
+        for axis, x in zip(axes, (steps, minutes)):
+            axis.plot(x, smoothed(raw, smoothing), label=name, **style)
+            if smoothing:
+                axis.plot(x, raw, alpha=0.25, **style)
+    axes[0].set(xlabel="outer step", ylabel=f"{ylabel} (%)" if percent else ylabel)
+    axes[1].set(xlabel="minutes")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     return figure

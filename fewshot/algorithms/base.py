@@ -57,6 +57,9 @@ class EpisodicModule(LightningModule, ABC):
     accuracy_ci95}`` over the episodes of an evaluation; the algorithms that adapt add ``loss_before`` and
     ``accuracy_before``.
 
+    Attributes:
+        episode_accuracies: The accuracy of each episode of the last evaluation, in their order on one device.
+
     Args:
         meta_lr: Outer step size of Adam (Kingma and Ba, 2015, https://arxiv.org/abs/1412.6980).
         lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
@@ -69,6 +72,7 @@ class EpisodicModule(LightningModule, ABC):
         self.meta_lr = meta_lr
         self.lr_scheduler = lr_scheduler
         self._accuracies = EpisodeStatistics()
+        self.episode_accuracies: list[float] = []
 
     @abstractmethod
     def forward(self, episode: Episode) -> Prediction:
@@ -133,6 +137,7 @@ class EpisodicModule(LightningModule, ABC):
 
     def _log_summary(self, split: str) -> None:
         summary = self._accuracies.summary()
+        self.episode_accuracies = self._accuracies.compute().tolist()
         self._accuracies.reset()
         self.log(f"{split}/accuracy", summary.mean, prog_bar=True)
         self.log("step", float(self.trainer.global_step))  # for the x-axis; Lightning's own is one less

@@ -1,5 +1,6 @@
 """Prototypical networks."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -85,9 +86,16 @@ class ProtoNetModule(EpisodicModule):
 
     def forward(self, episode: Episode) -> Prediction:
         """Softmax scores of the queries: minus their distances to the prototypes."""
+        return self._predict(episode, self.network)
+
+    def evaluate(self, episode: Episode) -> Prediction:
+        """The same, embedding few images at a time: each is judged on its own, and fewer fit a processor's cache."""
+        return self._predict(episode, lambda images: torch.cat([self.network(part) for part in images.split(128)]))
+
+    def _predict(self, episode: Episode, embed: Callable[[Tensor], Tensor]) -> Prediction:
         tasks, supports = episode.support.y.shape
         images = torch.cat([episode.support.x, episode.query.x], dim=1)  # [T, N*(K+Q), C, H, W]
-        embedded = self.network(images.flatten(0, 1)).unflatten(0, (tasks, -1))  # [T, N*(K+Q), D]
+        embedded = embed(images.flatten(0, 1)).unflatten(0, (tasks, -1))  # [T, N*(K+Q), D]
         centres = prototypes(Examples(embedded[:, :supports], episode.support.y))
         return Prediction(-distances(embedded[:, supports:], centres, self.distance) / self.temperature)
 

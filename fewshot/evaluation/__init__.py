@@ -1,6 +1,8 @@
 """What is built out of whole runs."""
 
-from fewshot.evaluation.curves import read_curve
+from fewshot.evaluation.compare import compare
+from fewshot.evaluation.curves import curves, read_curve
 from fewshot.evaluation.load import load_module
+from fewshot.evaluation.sweep import sweep
 
-__all__ = ["load_module", "read_curve"]
+__all__ = ["compare", "curves", "load_module", "read_curve", "sweep"]

@@ -1,12 +1,53 @@
 """Trained learners for use from Python."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-
-from pytorch_lightning.cli import LightningArgumentParser
+from typing import NamedTuple
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.data import EpisodicDataModule
+from fewshot.parser import Parser
+
+
+class Loaded(NamedTuple):
+    """What a checkpoint describes.
+
+    Attributes:
+        name: The name of its run.
+        module: The learner, with untrained weights: ``Trainer.test(..., ckpt_path=...)`` restores them.
+        data: Its episodes.
+        options: The resolved options of both, as JSON.
+    """
+
+    name: str
+    module: EpisodicModule
+    data: EpisodicDataModule
+    options: str
+
+
+def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
+    """Makes the learner and the data of a checkpoint anew.
+
+    Args:
+        path: A checkpoint that ``fewshot fit`` wrote.
+        options: Words as one would type them after ``fewshot test``, such as ``--data.test_shots=4``; they win over
+            what the checkpoint says.
+
+    Raises:
+        FewShotError: If it is no checkpoint, or an option is wrong.
+    """
+    record = read_checkpoint(path)[KEY]
+    parser = Parser()
+    parser.add_argument("--config", action="config")
+    parser.add_lightning_class_args(EpisodicModule, "model", subclass_mode=True)
+    parser.add_lightning_class_args(EpisodicDataModule, "data", subclass_mode=True)
+    parser.link_arguments("data.init_args.ways", "model.init_args.ways")
+    config = parser.parse_args(["--config", json.dumps(record["config"]), *options])
+    made = parser.instantiate_classes(config)
+    options_json = parser.dump(config, format="json", skip_link_targets=False)
+    return Loaded(record["name"], made.model, made.data, options_json)
 
 
 def load_module(path: str | Path) -> EpisodicModule:
@@ -18,11 +59,6 @@ def load_module(path: str | Path) -> EpisodicModule:
     Raises:
         FewShotError: If it is none.
     """
-    checkpoint = read_checkpoint(path)
-    parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(EpisodicModule, "model", subclass_mode=True)
-    parser.add_lightning_class_args(EpisodicDataModule, "data", subclass_mode=True)
-    parser.link_arguments("data.init_args.ways", "model.init_args.ways")
-    module = parser.instantiate_classes(parser.parse_object(checkpoint[KEY]["config"])).model
-    module.load_state_dict(checkpoint["state_dict"])
+    module = load(path).module
+    module.load_state_dict(read_checkpoint(path)["state_dict"])
     return module.eval()

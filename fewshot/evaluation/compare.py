@@ -1,0 +1,134 @@
+"""``fewshot compare``: which of several trained learners is better, on the same episodes."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fewshot.errors import FewShotError
+from fewshot.evaluation.measure import Row, measure, write_rows, write_table
+from fewshot.metrics import paired_difference
+from fewshot.plots import Line, lines_figure
+
+
+def compare(
+    ckpt_paths: list[Path],
+    shots: list[int] | None = None,
+    adaptation_steps: list[int] | None = None,
+    ways: list[int] | None = None,
+    queries: list[int] | None = None,
+    folder: Path = Path("logs/compare"),
+    data: dict[str, Any] = {},  # noqa: B006 (jsonargparse shows it)
+    model: dict[str, Any] = {},  # noqa: B006
+    accelerator: str = "auto",
+) -> list[Row]:
+    """Compares two or more checkpoints episode by episode: paired difference, its confidence interval, paired t-test.
+
+    All see the same episodes. With values of shots, adaptation steps, ways or queries, they are compared at each of
+    them. Writes compare.json and compare.csv, beside results.json and results.csv with each one's accuracy, and
+    difference.png if there are several values. What results.json holds already is not tested again, be it from
+    here or from ``fewshot sweep`` with the same folder. The p-values are of one comparison each, not adjusted for their
+    number.
+
+    Args:
+        ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
+        shots: Support examples per class, as in [1,4,6,8,10].
+        adaptation_steps: Inner gradient steps, for learners that take some.
+        ways: Classes per task, for learners whose number of classes is open.
+        queries: Query examples per class.
+        folder: Where the results go.
+        data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
+        model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...
+        accelerator: Where to run: cpu, gpu, auto, ...
+
+    Returns:
+        A comparison per value and pair of checkpoints.
+
+    Raises:
+        FewShotError: If there are fewer than two checkpoints, one of them or an option is wrong, or the episodes would
+            not be the same for all.
+    """
+    if len(ckpt_paths) < 2:
+        raise FewShotError("a comparison needs at least two checkpoints: --ckpt_paths [a.ckpt,b.ckpt]")
+    knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
+    rows = measure(ckpt_paths, knobs, folder, data=data, model=model, accelerator=accelerator)
+    if rows[0]["episodes"] < 2:
+        raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
+    pairs = paired(rows)
+    write_rows(folder / "compare.json", pairs)
+    write_table(folder / "compare.csv", pairs, list(pairs[0]))
+    written = "compare.json, compare.csv"
+    if len({row["value"] for row in rows}) > 1:
+        figure = lines_figure(
+            difference_lines(pairs),
+            xlabel=pairs[0]["knob"].replace("_", " "),
+            ylabel="paired difference in accuracy (points)",
+            level=0,
+        )
+        figure.savefig(folder / "difference.png", dpi=150)
+        written += ", difference.png"
+    console = Console()
+    console.print(comparison_table(pairs))
+    console.print(f"Results: {folder}/: {written}", soft_wrap=True)
+    return pairs
+
+
+def paired(rows: Sequence[Row]) -> list[Row]:
+    """Every pair of checkpoints at every value."""
+    pairs = []
+    for value in dict.fromkeys(row["value"] for row in rows):
+        for ours, theirs in combinations([row for row in rows if row["value"] == value], 2):
+            difference = paired_difference(ours["accuracies"], theirs["accuracies"])
+            if difference.p < 0.05:
+                verdict = f"{(ours if difference.mean > 0 else theirs)['name']} is ahead"
+            else:
+                verdict = "undecided"
+            pairs.append(
+                {
+                    "knob": ours["knob"],
+                    "value": value,
+                    "first": ours["name"],
+                    "second": theirs["name"],
+                    "first_accuracy": ours["accuracy"],
+                    "second_accuracy": theirs["accuracy"],
+                    "difference": difference.mean,
+                    "ci95": difference.ci95,
+                    "t": difference.t,
+                    "p": difference.p,
+                    "episodes": difference.episodes,
+                    "verdict": verdict,
+                }
+            )
+    return pairs
+
+
+def difference_lines(pairs: Sequence[Row]) -> dict[str, Line]:
+    """The differences of each pair over the values, in percentage points."""
+    lines = {}
+    for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in pairs):
+        own = [pair for pair in pairs if (pair["first"], pair["second"]) == (first, second)]
+        x = [pair["value"] for pair in own]
+        y, ci = [100 * pair["difference"] for pair in own], [100 * pair["ci95"] for pair in own]
+        lines[f"{first} - {second}"] = Line(x, y, ci)
+    return lines
+
+
+def comparison_table(pairs: Sequence[Row]) -> Table:
+    """A row per value and pair."""
+    knob = pairs[0]["knob"]
+    table = Table(title=f"paired differences over {pairs[0]['episodes']} episodes")
+    for column in [*([knob] if knob else []), "first", "second", "first - second", "p", "at 5 %"]:
+        table.add_column(column, overflow="fold")
+    for pair in pairs:
+        cells = [
+            f"{pair['first']} {pair['first_accuracy']:.2%}",
+            f"{pair['second']} {pair['second_accuracy']:.2%}",
+            f"{100 * pair['difference']:+.2f} ± {100 * pair['ci95']:.2f}",
+            f"{pair['p']:.1g}",
+            pair["verdict"],
+        ]
+        table.add_row(*([str(pair["value"])] if knob else []), *cells)
+    return table

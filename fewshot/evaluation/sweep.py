@@ -1,0 +1,93 @@
+"""``fewshot sweep``: how the accuracy of trained learners depends on one thing at test time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from torch.utils.tensorboard import SummaryWriter
+
+from fewshot.errors import FewShotError
+from fewshot.evaluation.measure import Row, measure
+from fewshot.plots import Line, lines_figure
+
+
+def sweep(
+    ckpt_paths: list[Path],
+    shots: list[int] | None = None,
+    adaptation_steps: list[int] | None = None,
+    ways: list[int] | None = None,
+    queries: list[int] | None = None,
+    folder: Path | None = None,
+    data: dict[str, Any] = {},  # noqa: B006 (jsonargparse shows it)
+    model: dict[str, Any] = {},  # noqa: B006
+    accelerator: str = "auto",
+) -> list[Row]:
+    """Meta-tests any number of checkpoints at several values of shots, adaptation steps, ways or queries.
+
+    All see the same episodes. Writes results.json, results.csv and accuracy.png, and TensorBoard's scalars and figure,
+    and prints the table. What results.json holds already is not tested again, so an interrupted sweep goes on.
+
+    Args:
+        ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
+        shots: Support examples per class, as in [1,4,6,8,10].
+        adaptation_steps: Inner gradient steps, for learners that take some.
+        ways: Classes per task, for learners whose number of classes is open.
+        queries: Query examples per class.
+        folder: Where the results go; logs/sweep_<what is varied> if not given.
+        data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
+        model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...
+        accelerator: Where to run: cpu, gpu, auto, ...
+
+    Returns:
+        A result per value and checkpoint.
+
+    Raises:
+        FewShotError: If no checkpoint or no values are given, one of them is wrong, or the episodes would not be the
+            same for all.
+    """
+    knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
+    knob = next((name for name, values in knobs.items() if values is not None), None)
+    if knob is None:
+        raise FewShotError("nothing to vary: give the values of one, as in --shots [1,4,6,8,10]")
+    if not ckpt_paths:
+        raise FewShotError("no checkpoint to test: give some, as in --ckpt_paths [a.ckpt,b.ckpt]")
+    folder = folder or Path("logs", f"sweep_{knob}")
+    rows = measure(ckpt_paths, knobs, folder, data=data, model=model, accelerator=accelerator)
+    figure = lines_figure(accuracy_lines(rows), xlabel=knob.replace("_", " "), ylabel="test accuracy (%)")
+    figure.savefig(folder / "accuracy.png", dpi=150)
+    for log in folder.rglob("events.out.tfevents.*"):  # of an earlier sweep
+        log.unlink()
+    for row in rows:
+        with SummaryWriter(str(folder / row["name"].replace("/", "_"))) as writer:
+            writer.add_scalar(f"test/accuracy_over_{knob}", row["accuracy"], row["value"])
+    with SummaryWriter(str(folder)) as writer:
+        writer.add_figure(f"test/accuracy_over_{knob}", figure)
+    console = Console()
+    console.print(accuracy_table(rows))
+    console.print(f"Results: {folder / 'results.json'}, results.csv, accuracy.png", soft_wrap=True)
+    return rows
+
+
+def accuracy_lines(rows: Sequence[Row]) -> dict[str, Line]:
+    """The accuracies of each checkpoint over the values, in percent with their confidence half-widths."""
+    lines = {}
+    for name in dict.fromkeys(row["name"] for row in rows):
+        own = [row for row in rows if row["name"] == name]
+        x = [row["value"] for row in own]
+        lines[name] = Line(x, [100 * row["accuracy"] for row in own], [100 * row["ci95"] for row in own])
+    return lines
+
+
+def accuracy_table(rows: Sequence[Row]) -> Table:
+    """A row per checkpoint, a column per value."""
+    first, knob = rows[0], rows[0]["knob"]
+    shape = {name: f"{first[name]} {name}" for name in ("ways", "shots", "queries") if name != knob}
+    title = f"accuracy, {first['episodes']} episodes, {', '.join(shape.values())}, split {first['split']}"
+    values = list(dict.fromkeys(row["value"] for row in rows))
+    table = Table("", *(f"{knob} = {value}" for value in values), title=title)
+    for name in dict.fromkeys(row["name"] for row in rows):
+        cells = [f"{row['accuracy']:.2%} ± {row['ci95']:.2%}" for row in rows if row["name"] == name]
+        table.add_row(name, *cells)
+    return table

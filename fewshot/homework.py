@@ -1,0 +1,208 @@
+"""``make homework``: MAML's inner learning rate, fixed and learned, and MAML against a prototypical network."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from jsonargparse import auto_cli
+
+from fewshot.checkpoints import read_checkpoint
+from fewshot.cli import one_line_errors, run
+from fewshot.evaluation import compare, curves, read_curve, sweep
+from fewshot.evaluation.measure import Row
+
+STARTS = ("0.04", "0.4", "4.0")
+"""The inner learning rates of the assignment; 2.0 is 0.4 if the loss is a mean where the paper summed."""
+
+RUNS: dict[str, tuple[str, dict[str, str]]] = {
+    **{f"maml_{start}": ("maml", {"inner_lr": start}) for start in STARTS},
+    **{f"maml_{start}_learned": ("maml", {"inner_lr": start, "learn_inner_lr": "per-step"}) for start in STARTS},
+    "meta_sgd": ("maml", {"learn_inner_lr": "meta-sgd"}),
+    "maml_2.0": ("maml", {"inner_lr": "2.0"}),
+    "protonet": ("protonet", {}),
+    "maml_20way_0.1": ("maml_20way", {"inner_lr": "0.1"}),
+    "maml_20way_2.0": ("maml_20way", {"inner_lr": "2.0"}),
+}
+"""Every training: its config, and the options of the model that it changes."""
+
+MAML = [name for name, (config, _) in RUNS.items() if config == "maml"]
+TWENTY = [name for name, (config, _) in RUNS.items() if config == "maml_20way"]
+LEARNED = [name for name in MAML if "learn_inner_lr" in RUNS[name][1]]
+SHOTS = [1, 4, 6, 8, 10]
+STEPS = [1, 3, 5, 10]
+
+
+def homework(
+    folder: Path = Path("homework"),
+    configs: Path = Path("configs/homework"),
+    max_steps: int | None = None,
+    episodes: int = 600,
+    root: Path | None = None,
+) -> None:
+    """Trains what is not trained yet, tests it, and writes the tables and figures of docs/homework.md.
+
+    Interrupted, it goes on where it was.
+
+    Args:
+        folder: Where everything goes; the tables and figures to report/ in it.
+        configs: Where the config files are.
+        max_steps: Outer steps of each training; those of the config files if not given.
+        episodes: Test episodes.
+        root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
+    """
+    place = [] if root is None else [f"--data.root={root}"]
+    for name in RUNS:
+        train(name, folder, configs, max_steps, place)
+    best = {name: folder / "checkpoints" / name / "best.ckpt" for name in RUNS}
+    data = {"test_episodes": episodes, **({} if root is None else {"root": str(root)})}
+    results = folder / "results"
+
+    def tested(names: Sequence[str], batch_norm: str) -> list[Row]:
+        paths, place = [best[name] for name in names], results / f"steps_{names[0]}_{batch_norm}"
+        return sweep(paths, adaptation_steps=STEPS, folder=place, data=data, model={"batch_norm": batch_norm})
+
+    steps = tested(MAML, "transductive")
+    inductive = tested(MAML, "inductive")
+    pair = [best["maml_0.4"], best["protonet"]]
+    over_shots = sweep(pair, shots=SHOTS, folder=results / "shots", data=data)
+    ahead = compare(pair, shots=SHOTS, folder=results / "shots", data=data)
+    learned = compare([best[name] for name in MAML], folder=results / "learned", data=data)
+    twenty = compare([best[name] for name in TWENTY], folder=results / "20way", data=data)
+
+    report = folder / "report"
+    report.mkdir(parents=True, exist_ok=True)
+    shutil.copy(results / "shots" / "accuracy.png", report / "shots.png")
+    shutil.copy(results / "shots" / "difference.png", report / "difference.png")
+    shutil.copy(results / "steps_maml_0.04_transductive" / "accuracy.png", report / "steps.png")
+    pictures = {f"learned_{start}": [f"maml_{start}", f"maml_{start}_learned"] for start in STARTS}
+    pictures |= {"all": [*MAML, "protonet"], "mean_or_sum": ["maml_0.4", "maml_2.0"], "mean_or_sum_20way": TWENTY}
+    for picture, names in pictures.items():
+        draw(names, folder, report / f"{picture}.png")
+    for name in LEARNED:
+        draw([name], folder, report / f"rates_{name}.png", tag="inner_lr")
+    tables = {
+        "Runs": runs_table(folder, [*steps, *over_shots], inductive, twenty),
+        "Fixed and learned": pairs_table(
+            pair for pair in learned if {pair["first"], pair["second"]} in map(set, [*pictures.values()])
+        ),
+        "More support examples": shots_table(over_shots, ahead),
+        "More steps": steps_table(steps),
+        "Learned rates": rates_table(folder),
+        "Mean or sum, 20-way": pairs_table(twenty),
+    }
+    text = "\n".join(f"## {title}\n\n{table}" for title, table in tables.items())
+    (report / "tables.md").write_text(f"{hardware()}\n\n{text}")
+    print(f"Tables and figures: {report}")
+
+
+def train(name: str, folder: Path, configs: Path, max_steps: int | None, place: list[str]) -> None:
+    """Does one of the :data:`RUNS`, or what is missing of it."""
+    config, options = RUNS[name]
+    file = configs / f"{config}.yaml"
+    steps = max_steps or yaml.safe_load(file.read_text())["trainer"]["max_steps"]
+    words = ["fit", f"--config={file}", f"--name={name}", f"--trainer.default_root_dir={folder}", *place]
+    words += [f"--trainer.max_steps={steps}", *(f"--model.{option}={value}" for option, value in options.items())]
+    last = folder / "checkpoints" / name / "last.ckpt"
+    if last.exists():
+        if read_checkpoint(last)["global_step"] >= steps:
+            return
+        words.append(f"--ckpt_path={last}")
+    print("$ fewshot", *words)
+    run(words)
+
+
+def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accuracy") -> None:
+    """Lays the training curves of some runs over one another."""
+    place = folder / "results" / "curves" / picture.stem
+    curves([folder / "logs" / name for name in names], tag=tag, folder=place)
+    shutil.copy(place / "curves.png", picture)
+
+
+def runs_table(folder: Path, tested: Sequence[Row], inductive: Sequence[Row], twenty: Sequence[Row]) -> str:
+    """How long each training was, and its test accuracy with as many steps and shots as in training."""
+    trained = {row["name"]: percent(row["accuracy"], row["ci95"]) for row in tested if row["value"] == 1}
+    trained |= {pair[who]: percent(pair[f"{who}_accuracy"]) for pair in twenty for who in ("first", "second")}
+    supports = {row["name"]: percent(row["accuracy"], row["ci95"]) for row in inductive if row["value"] == 1}
+    rows = []
+    for name in RUNS:
+        curve = read_curve(folder / "logs" / name, "val/accuracy")
+        transductive = "" if name == "protonet" else trained[name]
+        rows.append(
+            (name, curve.steps[-1], f"{curve.minutes[-1]:.1f}", percent(max(curve.values)), transductive,
+             trained[name] if name == "protonet" else supports.get(name, ""))
+        )  # fmt: skip
+    return markdown(("run", "outer steps", "minutes", "best validation", "test, transductive", "test, inductive"), rows)
+
+
+def pairs_table(pairs: Iterable[Row]) -> str:
+    """Paired differences."""
+    rows = [
+        (pair["first"], percent(pair["first_accuracy"]), pair["second"], percent(pair["second_accuracy"]),
+         points(pair), f"{pair['p']:.1g}", pair["verdict"])
+        for pair in pairs
+    ]  # fmt: skip
+    return markdown(("first", "", "second", "", "first - second", "p", "at 5 %"), rows)
+
+
+def shots_table(rows: Sequence[Row], pairs: Sequence[Row]) -> str:
+    """Accuracy at each K, and who is ahead."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    lines = []
+    for pair in pairs:
+        cells = [percent(row["accuracy"], row["ci95"]) for row in rows if row["value"] == pair["value"]]
+        lines.append((pair["value"], *cells, points(pair), f"{pair['p']:.1g}", pair["verdict"]))
+    return markdown(("K", *names, " - ".join(names), "p", "at 5 %"), lines)
+
+
+def steps_table(rows: Sequence[Row]) -> str:
+    """Accuracy after each number of inner steps."""
+    lines = [(name, *(percent(row["accuracy"], row["ci95"]) for row in rows if row["name"] == name)) for name in MAML]
+    return markdown(("run", *(f"{step} steps" if step > 1 else "1 step" for step in STEPS)), lines)
+
+
+def rates_table(folder: Path) -> str:
+    """Where the learned inner rates ended, a column per run; those of Meta-SGD are means over a weight tensor."""
+    rates: dict[str, Mapping[str, float]] = {}
+    for name in LEARNED:
+        drawn = curves([folder / "logs" / name], tag="inner_lr", folder=folder / "results" / "curves" / f"rates_{name}")
+        rates[name] = {
+            tag.partition("inner_lr/")[2].removeprefix("step0/"): curve.values[-1] for tag, curve in drawn.items()
+        }
+    tensors = rates[LEARNED[0]]
+    lines = [(tensor, *(f"{rates[name][tensor]:.3f}" for name in LEARNED)) for tensor in tensors]
+    return markdown(("weight tensor", *LEARNED), lines)
+
+
+def percent(value: float, ci95: float | None = None) -> str:
+    """``97.12 ± 0.34``."""
+    return f"{100 * value:.2f}" + ("" if ci95 is None else f" ± {100 * ci95:.2f}")
+
+
+def points(pair: Row) -> str:
+    """``+0.12 ± 0.34``, in percentage points."""
+    return f"{100 * pair['difference']:+.2f} ± {100 * pair['ci95']:.2f}"
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def hardware() -> str:
+    """What this ran on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = models[0] if models else platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"Tables of `make homework`: {processor}, {os.cpu_count()} cores, {device}, torch {torch.__version__}."
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        auto_cli(homework, as_positional=False)
