@@ -1,9 +1,9 @@
-# make demo, make test, make bench: each sets up .venv by itself, once.
+# make demo, make homework, make test, make bench: each sets up .venv by itself, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test bench lint clean
+.PHONY: install demo homework test bench lint clean
 
 install: $(STAMP)
 
@@ -19,6 +19,9 @@ $(STAMP): setup.cfg pyproject.toml Makefile
 
 demo: $(STAMP)
 	$(VENV)/bin/python -m fewshot.demo
+
+homework: $(STAMP)  # STEPS=500: outer steps of each training, in place of those of the configs
+	$(VENV)/bin/python -m fewshot.homework $(if $(STEPS),--max_steps $(STEPS))
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

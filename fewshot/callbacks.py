@@ -99,14 +99,19 @@ class EpisodeFigure(Callback):
 
 
 class LearnedRates(Callback):
-    """Logs the learned inner step sizes as ``inner_lr/...``, every 50 outer steps."""
+    """Logs the learned inner step sizes as ``inner_lr/...``: at the start, and every 50 outer steps."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs where they start."""
+        rates = getattr(pl_module, "inner_rates", None)
+        if isinstance(rates, InnerRates) and trainer.logger:
+            scalars = {f"inner_lr/{name}": value.item() for name, value in rates.named_scalars().items()}
+            trainer.logger.log_metrics(scalars, trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Logs them after the outer step."""
-        rates = getattr(pl_module, "inner_rates", None)
-        if isinstance(rates, InnerRates) and trainer.logger and trainer.global_step % EVERY_N_STEPS == 0:
-            scalars = {f"inner_lr/{name}": value.item() for name, value in rates.named_scalars().items()}
-            trainer.logger.log_metrics(scalars, trainer.global_step)
+        if trainer.global_step % EVERY_N_STEPS == 0:
+            self.on_train_start(trainer, pl_module)
 
 
 class ProgressBar(RichProgressBar):

@@ -24,7 +24,7 @@ from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, 
 from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
-from fewshot.evaluation import compare, curves, sweep
+from fewshot.evaluation import compare, curves, export, sweep
 from fewshot.parser import Parser
 
 # Of the libraries' hints, those that a user of this program can do nothing about.
@@ -37,8 +37,10 @@ HINTS = (
     "Checkpoint directory .* exists and is not empty",
 )
 
-STUDIES: dict[str, Callable[..., Any]] = {"sweep": sweep, "compare": compare, "curves": curves}
+STUDIES: dict[str, Callable[..., Any]] = {"sweep": sweep, "compare": compare, "curves": curves, "export": export}
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
+
+BESIDE = f"Beside fit and test there are {', '.join(STUDIES)}: fewshot sweep --help, ..."
 
 
 class FewShotCLI(LightningCLI):
@@ -132,6 +134,8 @@ class FewShotCLI(LightningCLI):
         config = self.config.fit
         if config.ckpt_path is None:
             return
+        if "optimizer_states" not in self.checkpoint:
+            raise FewShotError(f"{config.ckpt_path} is exported: it can be tested, but its training cannot go on")
         done, steps = self.checkpoint["global_step"], config.trainer.max_steps
         if 0 < steps <= done:
             raise FewShotError(
@@ -205,7 +209,7 @@ def run(args: list[str] | None = None) -> FewShotCLI:
         auto_configure_optimizers=False,
         seed_everything_default=0,
         parser_class=Parser,
-        parser_kwargs={"prog": "fewshot", "description": fewshot.__doc__},
+        parser_kwargs={"prog": "fewshot", "description": f"{fewshot.__doc__} {BESIDE}"},
         save_config_callback=RunRecord,
         save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={
@@ -263,6 +267,10 @@ def main(args: list[str] | None = None) -> None:
     with one_line_errors():
         if words and words[0] in STUDIES:
             study(words[0], words[1:])
+        elif words and not words[0].startswith("-") and words[0] not in FewShotCLI.subcommands():
+            raise FewShotError(
+                f"there is no command {words[0]!r}, but {', '.join([*FewShotCLI.subcommands(), *STUDIES])}"
+            )
         else:
             run(words)
 

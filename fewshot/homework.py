@@ -13,6 +13,7 @@ from jsonargparse import auto_cli
 from fewshot.checkpoints import read_checkpoint
 from fewshot.cli import one_line_errors, run
 from fewshot.evaluation import compare, curves, read_curve, sweep
+from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
 
 STARTS = ("0.04", "0.4", "4.0")
@@ -111,7 +112,7 @@ def train(name: str, folder: Path, configs: Path, max_steps: int | None, place: 
         if read_checkpoint(last)["global_step"] >= steps:
             return
         words.append(f"--ckpt_path={last}")
-    print("$ fewshot", *words)
+    print("$ fewshot", *words, flush=True)
     run(words)
 
 
@@ -168,9 +169,9 @@ def rates_table(folder: Path) -> str:
     """Where the learned inner rates ended, a column per run; those of Meta-SGD are means over a weight tensor."""
     rates: dict[str, Mapping[str, float]] = {}
     for name in LEARNED:
-        drawn = curves([folder / "logs" / name], tag="inner_lr", folder=folder / "results" / "curves" / f"rates_{name}")
+        learned = read_run(folder / "logs" / name, "inner_lr")
         rates[name] = {
-            tag.partition("inner_lr/")[2].removeprefix("step0/"): curve.values[-1] for tag, curve in drawn.items()
+            tag.removeprefix("inner_lr/").removeprefix("step0/"): curve.values[-1] for tag, curve in learned.items()
         }
     tensors = rates[LEARNED[0]]
     lines = [(tensor, *(f"{rates[name][tensor]:.3f}" for name in LEARNED)) for tensor in tensors]

@@ -13,7 +13,7 @@ LAYERS = [
     {"callbacks", "parser"},
     {"evaluation"},
     {"cli"},
-    {"demo", "__main__"},
+    {"demo", "homework", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

@@ -73,7 +73,7 @@ def test_the_python_of_the_readme_works(tmp_path, monkeypatch, omniglot, caplog)
 def test_the_makefile_has_the_targets_of_the_readme(target):
     dry = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True)
     assert dry.returncode == 0
-    assert {"demo": "fewshot.demo", "test": "pytest", "bench": "-m benchmarks"}[target] in dry.stdout
+    assert {"demo": "fewshot.demo", "homework": "fewshot.homework", "test": "pytest", "bench": "-m benchmarks"}[target] in dry.stdout
 
 
 def test_the_readme_installs_learn2learn_as_the_makefile_does():

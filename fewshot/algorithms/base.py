@@ -137,7 +137,7 @@ class EpisodicModule(LightningModule, ABC):
 
     def _log_summary(self, split: str) -> None:
         summary = self._accuracies.summary()
-        self.episode_accuracies = self._accuracies.compute().tolist()
+        self.episode_accuracies = self._accuracies.compute().flatten().tolist()
         self._accuracies.reset()
         self.log(f"{split}/accuracy", summary.mean, prog_bar=True)
         self.log("step", float(self.trainer.global_step))  # for the x-axis; Lightning's own is one less

@@ -58,7 +58,7 @@ def curves(
     drawn = {}
     for label, run in zip(labels([run.name for run in runs], runs), runs):
         for name, curve in read_run(run, tag).items():
-            drawn[label if name == tag else f"{label}: {name}"] = curve
+            drawn[label if name == tag else name if len(runs) == 1 else f"{label}: {name}"] = curve
     folder.mkdir(parents=True, exist_ok=True)
     percent = tag.endswith("accuracy")
     curves_figure(drawn, ylabel=tag, percent=percent, smoothing=smoothing).savefig(folder / "curves.png", dpi=150)

@@ -1,0 +1,30 @@
+"""``fewshot export``: a checkpoint to give away."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from fewshot.checkpoints import KEY, SafeCheckpointIO, read_checkpoint
+from fewshot.errors import FewShotError
+
+
+def export(ckpt_path: Path, to: Path) -> None:
+    """Writes a small copy of a checkpoint to be tested, swept and compared, but not trained on.
+
+    It holds weights, learned rates, options and the names of the training classes; what the optimiser and the Trainer
+    remember is left out.
+
+    Args:
+        ckpt_path: A checkpoint that ``fewshot fit`` wrote.
+        to: The file to write; its folder is made.
+
+    Raises:
+        FewShotError: If there is no such checkpoint, or the file exists.
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    if to.exists():
+        raise FewShotError(f"{to} exists: remove it, or give another name")
+    data = checkpoint[KEY]["config"]["data"]["class_path"].rpartition(".")[2]
+    kept = {KEY, "algorithm", "state_dict", data, "epoch", "global_step", "pytorch-lightning_version"}
+    SafeCheckpointIO().save_checkpoint({key: value for key, value in checkpoint.items() if key in kept}, to)
+    Console().print(f"{to}: {to.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
