@@ -1,5 +1,6 @@
 """The README's commands are run as they stand, made small by options behind them."""
 
+import json
 import re
 import shlex
 import socket
@@ -16,7 +17,7 @@ from conftest import REPOSITORY, TINY
 from fewshot.cli import main
 
 README = (REPOSITORY / "README.md").read_text()
-COMMANDS = re.search(r"```bash\n(.*?)```", README, re.DOTALL).group(1).splitlines()
+COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL)).splitlines()
 
 
 def free_port() -> int:
@@ -39,9 +40,11 @@ def page(url: str, seconds: float) -> str:
 
 def test_the_commands_of_the_readme_work_in_their_order(tmp_path, monkeypatch, omniglot):
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "pretrained").symlink_to(REPOSITORY / "checkpoints" / "pretrained")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 13
     for number, command in enumerate(COMMANDS):
         program, *words = shlex.split(command)
         if program == "tensorboard":
@@ -53,10 +56,16 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path, monkeypatch, o
                 server.terminate()
         elif words[0] == "test":
             main([*words, "--data.test_episodes=4", "--trainer.enable_progress_bar=false"])
+        elif words[0] in ("sweep", "compare"):
+            main([*words, "--data.test_episodes=4"])
+        elif words[0] in ("curves", "export"):
+            main(words)
         elif "gpu" not in words or torch.cuda.is_available():
             main([*words, *TINY, f"--trainer.max_steps={number + 2}"])
-    assert len(list(Path("logs").glob("*/test/*/test.json"))) == 2
-    assert torch.load("checkpoints/omniglot_maml/last.ckpt", weights_only=True)["global_step"] == 7
+    assert len(list(Path("logs").glob("*/test/*/test.json"))) == 3
+    assert torch.load("checkpoints/omniglot_maml/last.ckpt", weights_only=True)["global_step"] == 8
+    assert len(json.loads(Path("logs/sweep_shots/results.json").read_text())) == 10
+    assert Path("maml.ckpt").exists()
 
 
 def test_the_python_of_the_readme_works(tmp_path, monkeypatch, omniglot, caplog):
@@ -69,11 +78,13 @@ def test_the_python_of_the_readme_works(tmp_path, monkeypatch, omniglot, caplog)
     assert "Traceback" not in caplog.text
 
 
-@pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", README, re.MULTILINE))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"^    make (\w+)", README, re.MULTILINE))))
 def test_the_makefile_has_the_targets_of_the_readme(target):
     dry = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True)
     assert dry.returncode == 0
-    assert {"demo": "fewshot.demo", "homework": "fewshot.homework", "test": "pytest", "bench": "-m benchmarks"}[target] in dry.stdout
+    assert {"demo": "fewshot.demo", "homework": "fewshot.homework", "test": "pytest", "bench": "-m benchmarks"}[
+        target
+    ] in dry.stdout
 
 
 def test_the_readme_installs_learn2learn_as_the_makefile_does():
