@@ -21,6 +21,7 @@ from fewshot.inner_loop import InnerRates
 from fewshot.plots import episode_figure
 
 EVERY_N_STEPS = 50  # Lightning's own default for the other values of training
+STARTED_AT = "train/started_at"
 
 
 def flat(options: Any, prefix: str = "") -> dict[str, Any]:
@@ -43,6 +44,11 @@ class RunRecord(SaveConfigCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the options of a training."""
         self.save_config(trainer, pl_module, "fit")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the outer step that training starts from: not 0 if it is resumed."""
+        if trainer.logger:
+            trainer.logger.log_metrics({STARTED_AT: trainer.global_step}, trainer.global_step)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the options of a test."""
@@ -99,19 +105,26 @@ class EpisodeFigure(Callback):
 
 
 class LearnedRates(Callback):
-    """Logs the learned inner step sizes as ``inner_lr/...``: at the start, and every 50 outer steps."""
+    """Logs the learned inner step sizes as ``inner_lr/...``: at the start, every 50 outer steps, and at the end."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs where they start."""
-        rates = getattr(pl_module, "inner_rates", None)
-        if isinstance(rates, InnerRates) and trainer.logger:
-            scalars = {f"inner_lr/{name}": value.item() for name, value in rates.named_scalars().items()}
-            trainer.logger.log_metrics(scalars, trainer.global_step)
+        self._log(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Logs them after the outer step."""
         if trainer.global_step % EVERY_N_STEPS == 0:
-            self.on_train_start(trainer, pl_module)
+            self._log(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs where they ended."""
+        self._log(trainer, pl_module)
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rates = getattr(pl_module, "inner_rates", None)
+        if isinstance(rates, InnerRates) and trainer.logger:
+            scalars = {f"inner_lr/{name}": value.item() for name, value in rates.named_scalars().items()}
+            trainer.logger.log_metrics(scalars, trainer.global_step)
 
 
 class ProgressBar(RichProgressBar):

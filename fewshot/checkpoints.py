@@ -59,7 +59,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise FewShotError(
-                f"the checkpoint {path} cannot be written ({error}): make room, or set --trainer.default_root_dir"
+                f"the checkpoint {path} cannot be written ({error}): make room, or write it elsewhere"
             ) from None
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:

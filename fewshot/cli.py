@@ -199,7 +199,7 @@ def run(args: list[str] | None = None) -> FewShotCLI:
     Raises:
         FewShotError: If the user made a mistake.
     """
-    _prepare()
+    prepare()
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     return FewShotCLI(
         EpisodicModule,
@@ -233,7 +233,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (FewShotError, MisconfigurationException, OSError) as error:
-        advice = "; try --trainer.accelerator cpu" if "backend found" in str(error) else ""
+        advice = "; try cpu as the accelerator" if "backend found" in str(error) else ""
         print(f"fewshot: error: {error}{advice}", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -248,13 +248,18 @@ def study(command: str, args: list[str]) -> None:
     Raises:
         FewShotError: If the user made a mistake.
     """
-    _prepare()
-    # Lightning's lines on the device and the checkpoint would come once per test.
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    parser = Parser(prog=f"fewshot {command}", description=(STUDIES[command].__doc__ or "").partition("Args:")[0])
+    prepare()
+    parser = Parser(
+        prog=f"fewshot {command}",
+        description=(STUDIES[command].__doc__ or "").partition("Args:")[0],
+        where=f"fewshot {command} --help lists the options",
+    )
     options = parser.add_function_arguments(STUDIES[command], as_group=False)
     config = parser.parse_args(args)
-    STUDIES[command](**{option: config[option] for option in options})
+    try:
+        STUDIES[command](**{option: config[option] for option in options})
+    except KeyboardInterrupt:
+        raise FewShotError("interrupted; the same command goes on with what is missing") from None
 
 
 def main(args: list[str] | None = None) -> None:
@@ -275,7 +280,8 @@ def main(args: list[str] | None = None) -> None:
             run(words)
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """Hides the libraries' hints that a user can do nothing about, and keeps freed memory at hand."""
     for hint in HINTS:
         warnings.filterwarnings("ignore", f".*{hint}")
     keep_freed_memory()

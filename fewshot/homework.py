@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import auto_cli
 
 from fewshot.checkpoints import read_checkpoint
-from fewshot.cli import one_line_errors, run
+from fewshot.cli import one_line_errors, prepare, run
 from fewshot.evaluation import compare, curves, read_curve, sweep
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
@@ -55,6 +55,7 @@ def homework(
         episodes: Test episodes.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
+    prepare()
     place = [] if root is None else [f"--data.root={root}"]
     for name in RUNS:
         train(name, folder, configs, max_steps, place)
@@ -62,23 +63,21 @@ def homework(
     data = {"test_episodes": episodes, **({} if root is None else {"root": str(root)})}
     results = folder / "results"
 
-    def tested(names: Sequence[str], batch_norm: str) -> list[Row]:
-        paths, place = [best[name] for name in names], results / f"steps_{names[0]}_{batch_norm}"
-        return sweep(paths, adaptation_steps=STEPS, folder=place, data=data, model={"batch_norm": batch_norm})
-
-    steps = tested(MAML, "transductive")
-    inductive = tested(MAML, "inductive")
+    maml = [best[name] for name in MAML]
+    steps = sweep(maml, adaptation_steps=STEPS, folder=results / "steps", data=data)
+    learned = compare(maml, adaptation_steps=[1], folder=results / "steps", data=data)
+    model = {"batch_norm": "inductive"}
+    inductive = sweep(maml, adaptation_steps=[1], folder=results / "inductive", data=data, model=model)
     pair = [best["maml_0.4"], best["protonet"]]
     over_shots = sweep(pair, shots=SHOTS, folder=results / "shots", data=data)
     ahead = compare(pair, shots=SHOTS, folder=results / "shots", data=data)
-    learned = compare([best[name] for name in MAML], folder=results / "learned", data=data)
     twenty = compare([best[name] for name in TWENTY], folder=results / "20way", data=data)
 
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     shutil.copy(results / "shots" / "accuracy.png", report / "shots.png")
     shutil.copy(results / "shots" / "difference.png", report / "difference.png")
-    shutil.copy(results / "steps_maml_0.04_transductive" / "accuracy.png", report / "steps.png")
+    shutil.copy(results / "steps" / "accuracy.png", report / "steps.png")
     pictures = {f"learned_{start}": [f"maml_{start}", f"maml_{start}_learned"] for start in STARTS}
     pictures |= {"all": [*MAML, "protonet"], "mean_or_sum": ["maml_0.4", "maml_2.0"], "mean_or_sum_20way": TWENTY}
     for picture, names in pictures.items():
@@ -104,7 +103,7 @@ def train(name: str, folder: Path, configs: Path, max_steps: int | None, place: 
     """Does one of the :data:`RUNS`, or what is missing of it."""
     config, options = RUNS[name]
     file = configs / f"{config}.yaml"
-    steps = max_steps or yaml.safe_load(file.read_text())["trainer"]["max_steps"]
+    steps = yaml.safe_load(file.read_text())["trainer"]["max_steps"] if max_steps is None else max_steps
     words = ["fit", f"--config={file}", f"--name={name}", f"--trainer.default_root_dir={folder}", *place]
     words += [f"--trainer.max_steps={steps}", *(f"--model.{option}={value}" for option, value in options.items())]
     last = folder / "checkpoints" / name / "last.ckpt"

@@ -64,9 +64,8 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Differe
     """
     differences = np.subtract(ours, theirs)
     mean = float(differences.mean())
-    if np.ptp(differences) == 0:  # no spread, no t statistic
+    if np.ptp(differences) < 1e-9:  # no spread but rounding, no t statistic
         return Difference(mean, 0.0, float(np.sign(mean) * np.inf) if mean else 0.0, float(mean == 0), len(differences))
     test = ttest_rel(ours, theirs)
-    return Difference(
-        mean, test.confidence_interval(0.95).high - mean, float(test.statistic), float(test.pvalue), len(differences)
-    )
+    ci95 = float(test.confidence_interval(0.95).high) - mean
+    return Difference(mean, ci95, float(test.statistic), float(test.pvalue), len(differences))

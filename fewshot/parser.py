@@ -18,10 +18,17 @@ PADDING = (
 
 
 class Parser(LightningArgumentParser):
-    """Takes no abbreviated options, and says what is wrong with them in one line."""
+    """Takes no abbreviated options, and says what is wrong with them in one line.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        where: What lists the options, for the message on one that is not known.
+    """
+
+    def __init__(
+        self, *args: Any, where: str = "--help, --model.help NAME and --data.help NAME list the options", **kwargs: Any
+    ) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        self.where = where
 
     def instantiate_classes(self, *args: Any, **kwargs: Any) -> Any:
         """Makes the objects that the options describe.
@@ -44,5 +51,7 @@ class Parser(LightningArgumentParser):
         if "required: fit." in gist or "required: test." in gist:
             gist += "; a --config FILE or a --ckpt_path FILE knows them"
         if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
-            gist += "; --help, --model.help NAME and --data.help NAME list the options"
+            gist += f"; {self.where}"
+        if "Expected a <class 'list'>" in gist:
+            gist += "; give a list, as in [a,b]"
         raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist))

@@ -242,7 +242,7 @@ def test_a_wrong_option(fails):
     assert fails() == 'expected "subcommand" to be one of {fit,test}, but it was not provided.'
     assert "max_steps" in fails("fit", "--config=configs/glyphs_maml.yaml", "--trainer.max_steps=-1")
     if not torch.cuda.is_available():
-        assert "gpu backend found!; try --trainer.accelerator cpu" in fails(*fit, "--trainer.accelerator=gpu")
+        assert "gpu backend found!; try cpu as the accelerator" in fails(*fit, "--trainer.accelerator=gpu")
 
 
 @pytest.mark.parametrize("precision", ["16-mixed", "16-true"])

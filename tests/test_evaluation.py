@@ -2,12 +2,16 @@
 
 import csv
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import REPOSITORY, TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from fewshot.cli import main
 from fewshot.evaluation import measure, read_curve
@@ -45,7 +49,7 @@ def count_tests(monkeypatch: pytest.MonkeyPatch, interrupt_at: int | None = None
     def test(point, accelerator):
         if len(tested) == interrupt_at:
             raise KeyboardInterrupt
-        tested.append(point.label)
+        tested.append(point.name)
         return really(point, accelerator)
 
     monkeypatch.setattr(measure, "_test", test)
@@ -77,11 +81,11 @@ def test_a_sweep_says_what_tests_say(runs, both, tmp_path, capsys):
     assert [float(line["accuracy"]) for line in table] == [row["accuracy"] for row in swept]
     assert {"algorithm", "knob", "std", "ci95", "episodes", "split", "seconds"} <= table[0].keys()
     assert (folder / "accuracy.png").stat().st_size > 10_000
-    events = EventAccumulator(str(folder / "glyphs_maml")).Reload().Scalars("test/accuracy_over_shots")
-    assert [(event.step, pytest.approx(event.value)) for event in events] == [
+    events = EventAccumulator(str(folder / "tensorboard" / "glyphs_maml")).Reload()
+    assert [(event.step, pytest.approx(event.value)) for event in events.Scalars("test/accuracy_over_shots")] == [
         (row["value"], row["accuracy"]) for row in swept if row["name"] == "glyphs_maml"
     ]
-    assert EventAccumulator(str(folder)).Reload().Tags()["images"] == ["test/accuracy_over_shots"]
+    assert events.Tags()["images"] == ["test/accuracy_over_shots"]
 
 
 def test_every_knob_turns(runs, tmp_path):
@@ -91,13 +95,13 @@ def test_every_knob_turns(runs, tmp_path):
         assert [row[knob] for row in rows(tmp_path / knob)] == [2, 3]
 
 
-def test_an_interrupted_sweep_goes_on_with_what_is_missing(runs, both, tmp_path, monkeypatch):
+def test_an_interrupted_sweep_goes_on_with_what_is_missing(runs, both, tmp_path, monkeypatch, fails):
     words = ["sweep", both, "--shots=[1,2]", f"--folder={tmp_path}"]
     with monkeypatch.context() as patch:
         count_tests(patch, interrupt_at=3)
-        with pytest.raises(KeyboardInterrupt):
-            main(words)
-    assert len(rows(tmp_path)) == 3
+        assert fails(*words) == "interrupted; the same command goes on with what is missing"
+    assert len(rows(tmp_path, "tested.json")) == 3
+    assert not (tmp_path / "results.json").exists()
     tested = count_tests(monkeypatch)
     main(words)
     assert tested == ["glyphs_protonet"]
@@ -119,6 +123,19 @@ def test_other_options_and_other_weights_are_tested_anew(runs, tmp_path, monkeyp
     torch.save(checkpoint, path)
     main(words)
     assert len(tested) == 3
+
+
+def test_classes_that_were_trained_on_are_refused(runs, tmp_path, fails):
+    message = fails(
+        "sweep", f"--ckpt_paths=[{maml(runs)}]", "--shots=[1]", f"--folder={tmp_path}", "--data.split_seed=1"
+    )
+    assert re.search(r"\d+ of the \d+ test classes of split glyphs/random were trained on", message)
+
+
+def test_a_sweep_leaves_other_logs_alone(runs, tmp_path):
+    shutil.copytree(runs / "logs", tmp_path / "logs")
+    main(["sweep", f"--ckpt_paths=[{maml(runs)}]", "--shots=[1]", f"--folder={tmp_path / 'logs'}"])
+    assert read_curve(tmp_path / "logs" / "glyphs_maml", "val/accuracy").steps == [2]
 
 
 # --- compare
@@ -151,7 +168,7 @@ def test_a_learner_is_not_ahead_of_itself(runs, tmp_path):
     copy.write_bytes(maml(runs).read_bytes())
     main(["compare", f"--ckpt_paths=[{maml(runs)},{copy}]", f"--folder={tmp_path}"])
     (pair,) = rows(tmp_path, "compare.json")
-    assert (pair["first"], pair["second"]) == (str(maml(runs)), str(copy))  # the run's name would not tell them apart
+    assert (pair["first"], pair["second"]) == ("glyphs_maml/best", "glyphs_maml/copy")  # the name is the same
     assert (pair["difference"], pair["t"], pair["p"], pair["verdict"]) == (0, 0, 1, "undecided")
 
 
@@ -185,6 +202,32 @@ def test_curves_go_on_over_a_resumed_run(tmp_path, capsys):
     assert "glyphs_protonet" in capsys.readouterr().out
 
 
+def write_start(run: Path, number: int, started_at: int, validated: list[int], resumed: str | None) -> None:
+    """The log of one start of a run that takes a minute per outer step."""
+    folder = run / "fit" / f"version_{number}"
+    with SummaryWriter(str(folder)) as writer:
+        for step in range(started_at, validated[-1] + 1, 50):
+            writer.add_scalar("train/loss" if step > started_at else "train/started_at", step, step, walltime=60 * step)
+        for step in validated:
+            writer.add_scalar("val/accuracy", number, step, walltime=60 * step)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"name": run.name, "ckpt_path": resumed}))
+
+
+def test_what_a_resumed_run_gave_up_is_left_out(tmp_path):
+    run = tmp_path / "mine"
+    write_start(run, 0, started_at=0, validated=[500], resumed=None)  # an older run of the same name
+    write_start(run, 1, started_at=0, validated=[100, 200, 300, 400], resumed=None)  # killed after 400,
+    write_start(run, 2, started_at=250, validated=[350, 450], resumed="checkpoints/mine/last.ckpt")  # resumed at 250,
+    write_start(run, 10, started_at=450, validated=[550], resumed="checkpoints/mine/last.ckpt")  # and again at 450
+    (run / "fit" / "version_2_old").mkdir()
+    curve = read_curve(run, "val/accuracy")
+    assert curve.steps == [100, 200, 350, 450, 550]
+    assert curve.minutes == pytest.approx([100, 200, 350, 450, 550])
+    assert curve.values == [1, 1, 2, 2, 10]
+    write_start(run, 11, started_at=250, validated=[300], resumed="checkpoints/another/last.ckpt")
+    assert read_curve(run, "val/accuracy").steps == [300]  # another run's past is not this one's
+
+
 def test_smoothing_is_an_unbiased_moving_average():
     assert smoothed([1, 0, 0], 0.5).tolist() == pytest.approx([1, 0.5 / 1.5, 0.25 / 1.75])
     assert smoothed([3, 1, 2], 0.0).tolist() == [3, 1, 2]
@@ -197,12 +240,24 @@ def test_an_exported_checkpoint_is_small_and_tests_the_same(runs, tmp_path, fail
     small = tmp_path / "given" / "away.ckpt"
     main(["export", f"--ckpt_path={maml(runs)}", f"--to={small}"])
     assert small.stat().st_size < maml(runs).stat().st_size / 2
+    whole = torch.load(maml(runs), weights_only=True)
+    assert torch.load(small, weights_only=True)["GlyphsDataModule"]["train"] == whole["GlyphsDataModule"]["train"]
     main(["compare", f"--ckpt_paths=[{maml(runs)},{small}]", f"--folder={tmp_path}"])
     ours, theirs = rows(tmp_path)
     assert ours["accuracies"] == theirs["accuracies"]
     assert ours["loss"] == theirs["loss"]
     assert "can be tested, but its training cannot go on" in fails("fit", f"--ckpt_path={small}")
-    assert "exists" in fails("export", f"--ckpt_path={maml(runs)}", f"--to={small}")
+    assert "exists: give another name" in fails("export", f"--ckpt_path={maml(runs)}", f"--to={small}")
+    assert "is a folder" in fails("export", f"--ckpt_path={maml(runs)}", f"--to={tmp_path}")
+
+
+def test_an_exported_checkpoint_names_no_folder_of_its_maker(omniglot, tmp_path):
+    place = f"--trainer.default_root_dir={tmp_path}"
+    main(["fit", "--config=configs/omniglot_protonet.yaml", "--data.ways=5", f"--data.root={omniglot}", place, *TINY])
+    whole = tmp_path / "checkpoints" / "omniglot_protonet" / "best.ckpt"
+    main(["export", f"--ckpt_path={whole}", f"--to={tmp_path / 'away.ckpt'}"])
+    assert str(omniglot).encode() in whole.read_bytes()
+    assert str(omniglot).encode() not in (tmp_path / "away.ckpt").read_bytes()
 
 
 # --- mistakes
@@ -220,7 +275,11 @@ def test_an_exported_checkpoint_is_small_and_tests_the_same(runs, tmp_path, fail
         ("sweep", ["--shots=[1]", "--data.test_shot=3"], "test_shot"),
         ("sweep", ["--adaptation_steps=[3]"], "test_adaptation_steps"),
         ("sweep", ["--ways=[7]"], "MAML's head has 5 outputs and cannot judge 7-way episodes"),
-        ("sweep", ["--shots=[30]"], "shots + queries = 30 + 5"),
+        ("sweep", ["--shots=[1,30]"], "shots + queries = 30 + 5"),
+        ("sweep", ["--shots=[1]", "--data.test_shots=3"], "--shots and --data.test_shots are the same option"),
+        ("sweep", ["--shots=1"], "give a list, as in [a,b]"),
+        ("sweep", ["--shots=[1]", "--accelerator=abacus"], "--accelerator"),
+        ("sweep", ["--shots=[1]", "--name=x"], "fewshot sweep --help lists the options"),
         ("compare", ["--data.test_episodes=1"], "one episode tells nothing"),
     ],
 )
@@ -234,7 +293,8 @@ def test_checkpoints_of_different_episodes_are_not_compared(runs, tmp_path, fail
     words = [
         "compare", f"--ckpt_paths=[{maml(runs)},{maml(tmp_path)}]", f"--folder={tmp_path / 'compare'}",
     ]  # fmt: skip
-    assert "would not be tested on the same episodes, but with 0 and 7: set --data.seed" in fails(*words)
+    message = "would not be tested on the same episodes: --data.seed is 0 for one and 7 for the other. Set it for both"
+    assert message in fails(*words)
     assert not (tmp_path / "compare").exists()
     main([*words, "--data.seed=0"])
 
@@ -247,6 +307,12 @@ def test_what_is_missing_is_named(runs, tmp_path, fails):
     assert "has no log of nonsense" in fails("curves", f"--runs=[{runs}/logs/glyphs_maml]", "--tag=nonsense")
     assert "smoothing must be" in fails("curves", f"--runs=[{runs}/logs/glyphs_maml]", "--smoothing=1")
     assert "no runs to draw" in fails("curves", "--runs=[]")
+    twice = f"[{maml(runs)},{maml(runs)}]"
+    assert "is given twice" in fails("compare", f"--ckpt_paths={twice}", f"--folder={tmp_path}")
+    (tmp_path / "tested.json").write_text("[{")
+    words = ["sweep", f"--ckpt_paths=[{maml(runs)}]", "--shots=[1]"]
+    assert "tested.json is damaged: delete it" in fails(*words, f"--folder={tmp_path}")
+    assert "cannot be used" in fails(*words, f"--folder={tmp_path / 'tested.json'}")
     assert "there is no command 'swep', but fit, test, sweep" in fails("swep")
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fewshot.algorithms import EpisodicModule
-from fewshot.metrics import EpisodeStatistics
+from fewshot.metrics import EpisodeStatistics, paired_difference
 
 
 def test_a_summary_by_hand():
@@ -29,3 +29,20 @@ def test_accuracy_is_per_task_and_loss_over_all():
     assert EpisodicModule.accuracies(logits, labels).tolist() == [0.5, 1.0]
     right = torch.log1p(torch.exp(torch.tensor(-2.0)))  # -log of softmax(2, 0) at its larger entry
     torch.testing.assert_close(EpisodicModule.loss(logits, labels), (3 * right + right + 2) / 4)
+
+
+def test_a_paired_difference_by_hand():
+    difference = paired_difference([0.2, 0.4, 0.6], [0.2, 0.2, 0.2])  # differences 0, 0.2, 0.4: mean 0.2, std 0.2
+    error = 0.2 / 3**0.5
+    assert difference.mean == pytest.approx(0.2)
+    assert difference.t == pytest.approx(0.2 / error)
+    assert difference.p == pytest.approx(0.2254033)  # of Student's t with 2 degrees of freedom, beyond 1.7320508
+    assert difference.ci95 == pytest.approx(4.3026527 * error)
+    assert difference.episodes == 3
+
+
+def test_a_paired_difference_without_spread():
+    assert paired_difference([0.5, 0.5], [0.5, 0.5]) == (0, 0, 0, 1, 2)
+    ahead = paired_difference([0.96, 0.88, 1.0], [0.92, 0.84, 0.96])  # 0.04 each, but for rounding
+    assert (ahead.ci95, ahead.t, ahead.p) == (0, float("inf"), 0)
+    assert ahead.mean == pytest.approx(0.04)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Row, measure, write_rows, write_table
+from fewshot.evaluation.measure import Accelerator, Row, measure, write_csv, write_json
+from fewshot.evaluation.plan import plan
 from fewshot.metrics import paired_difference
 from fewshot.plots import Line, lines_figure
 
@@ -23,15 +24,14 @@ def compare(
     folder: Path = Path("logs/compare"),
     data: dict[str, Any] = {},  # noqa: B006 (jsonargparse shows it)
     model: dict[str, Any] = {},  # noqa: B006
-    accelerator: str = "auto",
+    accelerator: Accelerator = "auto",
 ) -> list[Row]:
     """Compares two or more checkpoints episode by episode: paired difference, its confidence interval, paired t-test.
 
     All see the same episodes. With values of shots, adaptation steps, ways or queries, they are compared at each of
     them. Writes compare.json and compare.csv, beside results.json and results.csv with each one's accuracy, and
-    difference.png if there are several values. What results.json holds already is not tested again, be it from
-    here or from ``fewshot sweep`` with the same folder. The p-values are of one comparison each, not adjusted for their
-    number.
+    difference.png if there are several values. What was tested before in the same folder, here or by ``fewshot sweep``,
+    is not tested again. The p-values are of one comparison each, not adjusted for their number.
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
@@ -42,7 +42,7 @@ def compare(
         folder: Where the results go.
         data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
         model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...
-        accelerator: Where to run: cpu, gpu, auto, ...
+        accelerator: Where to run.
 
     Returns:
         A comparison per value and pair of checkpoints.
@@ -53,13 +53,13 @@ def compare(
     """
     if len(ckpt_paths) < 2:
         raise FewShotError("a comparison needs at least two checkpoints: --ckpt_paths [a.ckpt,b.ckpt]")
-    knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
-    rows = measure(ckpt_paths, knobs, folder, data=data, model=model, accelerator=accelerator)
-    if rows[0]["episodes"] < 2:
+    if data.get("test_episodes") == 1:
         raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
+    knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
+    rows = measure(plan(ckpt_paths, knobs, data, model), folder, accelerator)
     pairs = paired(rows)
-    write_rows(folder / "compare.json", pairs)
-    write_table(folder / "compare.csv", pairs, list(pairs[0]))
+    write_json(folder / "compare.json", pairs)
+    write_csv(folder / "compare.csv", pairs, list(pairs[0]))
     written = "compare.json, compare.csv"
     if len({row["value"] for row in rows}) > 1:
         figure = lines_figure(
@@ -70,7 +70,7 @@ def compare(
         )
         figure.savefig(folder / "difference.png", dpi=150)
         written += ", difference.png"
-    console = Console()
+    console = Console(markup=False)
     console.print(comparison_table(pairs))
     console.print(f"Results: {folder}/: {written}", soft_wrap=True)
     return pairs

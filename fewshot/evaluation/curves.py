@@ -1,5 +1,6 @@
 """``fewshot curves``: training curves of several runs over one another, read back from TensorBoard's logs."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fewshot.callbacks import STARTED_AT
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import labels, write_table
+from fewshot.evaluation.measure import write_csv
+from fewshot.evaluation.plan import tell_apart
 from fewshot.plots import curves_figure
 
 
@@ -56,7 +59,7 @@ def curves(
     if not 0 <= smoothing < 1:
         raise FewShotError(f"smoothing must be at least 0 and less than 1, not {smoothing}")
     drawn = {}
-    for label, run in zip(labels([run.name for run in runs], runs), runs):
+    for label, run in zip(tell_apart([run.resolve().name for run in runs], runs), runs):
         for name, curve in read_run(run, tag).items():
             drawn[label if name == tag else name if len(runs) == 1 else f"{label}: {name}"] = curve
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,12 +70,12 @@ def curves(
         for name, curve in drawn.items()
         for step, value, minutes in zip(*curve)
     ]
-    write_table(folder / "curves.csv", rows, ["run", "tag", "step", "minutes", "value"])
+    write_csv(folder / "curves.csv", rows, ["run", "tag", "step", "minutes", "value"])
     table = Table("run", "outer steps", "minutes", "first", "highest", "last", title=tag)
     for name, curve in drawn.items():
         numbers = (curve.values[0], max(curve.values), curve.values[-1])
         table.add_row(name, str(curve.steps[-1]), f"{curve.minutes[-1]:.1f}", *(f"{number:.4g}" for number in numbers))
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     console.print(f"Curves: {folder / 'curves.png'}, curves.csv", soft_wrap=True)
     return drawn
@@ -92,16 +95,20 @@ def read_run(run: str | Path, tag: str) -> dict[str, Curve]:
         FewShotError: If the value was never logged there.
     """
     read: dict[str, Curve] = {}
-    for version in _versions(Path(run)):
-        for name, (steps, values, minutes) in _read(version, tag).items():
-            past = read.get(name, Curve([], [], []))
-            kept = sum(step < steps[0] for step in past.steps)  # a run resumes where its checkpoint was made
-            before = past.minutes[kept - 1] if kept else 0.0
-            read[name] = Curve(
-                past.steps[:kept] + steps,
-                past.values[:kept] + values,
-                past.minutes[:kept] + [before + minute for minute in minutes],
-            )
+    before = 0.0  # minutes of the starts that were resumed
+    versions = [_read(version) for version in _versions(Path(run))]
+    starts = [int(max(scalars[STARTED_AT].values)) if STARTED_AT in scalars else 0 for scalars in versions]
+    for scalars, start, end in zip(versions, starts, [*starts[1:], float("inf")]):
+        for name, curve in scalars.items():
+            if name == tag or name.startswith(f"{tag}/"):
+                whole = read.setdefault(name, Curve([], [], []))
+                for step, value, minutes in zip(*curve):
+                    if step <= end and (step > start or start == 0):
+                        whole.steps.append(step)
+                        whole.values.append(value)
+                        whole.minutes.append(before + minutes)
+        reached = [minutes for curve in scalars.values() for step, _, minutes in zip(*curve) if step <= end]
+        before += max(reached, default=0.0)
     if not read:
         raise FewShotError(f"{run} has no log of {tag}")
     return read
@@ -119,25 +126,30 @@ def _versions(run: Path) -> Sequence[Path]:
     """The folder of events of the last start of a run, and before it those that it resumed."""
     if any(run.glob("events.out.tfevents.*")):
         return [run]
-    folders = [*run.glob("version_*"), *run.glob("fit/version_*")]
-    newest_first = sorted(folders, key=lambda folder: int(folder.name.rpartition("_")[2]), reverse=True)
+    folders = {
+        int(folder.name.removeprefix("version_")): folder
+        for folder in [*run.glob("version_*"), *run.glob("fit/version_*")]
+        if re.fullmatch(r"version_\d+", folder.name)
+    }
     versions: list[Path] = []
-    for folder in newest_first:
+    for _, folder in sorted(folders.items(), reverse=True):
         versions.insert(0, folder)
-        options = folder / "config.yaml"
-        if not options.exists() or yaml.safe_load(options.read_text()).get("ckpt_path") is None:
+        file = folder / "config.yaml"
+        options = (yaml.safe_load(file.read_text()) if file.exists() else None) or {}
+        resumed = options.get("ckpt_path")
+        if resumed is None or Path(resumed).parent.name != options.get("name"):  # from scratch, or from another run
             break
     if not versions:
         raise FewShotError(f"there are no logs of a training in {run}: fewshot fit writes some to logs/<name>/")
     return versions
 
 
-def _read(version: Path, tag: str) -> dict[str, Curve]:
+def _read(version: Path) -> dict[str, Curve]:
     events = EventAccumulator(str(version), size_guidance={"scalars": 0}).Reload()  # 0: all of them
-    names = [name for name in events.Tags()["scalars"] if name == tag or name.startswith(f"{tag}/")]
+    names = events.Tags()["scalars"]
     if not names:
         return {}
-    start = events.FirstEventTimestamp()
+    start = events.Scalars(STARTED_AT)[0].wall_time if STARTED_AT in names else events.FirstEventTimestamp()
     return {
         name: Curve(
             [scalar.step for scalar in events.Scalars(name)],

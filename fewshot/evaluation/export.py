@@ -22,9 +22,14 @@ def export(ckpt_path: Path, to: Path) -> None:
         FewShotError: If there is no such checkpoint, or the file exists.
     """
     checkpoint = read_checkpoint(ckpt_path)
+    if to.is_dir():
+        raise FewShotError(f"{to} is a folder: name a file in it")
     if to.exists():
-        raise FewShotError(f"{to} exists: remove it, or give another name")
-    data = checkpoint[KEY]["config"]["data"]["class_path"].rpartition(".")[2]
-    kept = {KEY, "algorithm", "state_dict", data, "epoch", "global_step", "pytorch-lightning_version"}
+        raise FewShotError(f"{to} exists: give another name")
+    data = checkpoint[KEY]["config"]["data"]
+    for place in ("root", "cache_dir"):  # of this machine
+        data["init_args"].pop(place, None)
+    data_state = data["class_path"].rpartition(".")[2]
+    kept = {KEY, "algorithm", "state_dict", data_state, "epoch", "global_step", "pytorch-lightning_version"}
     SafeCheckpointIO().save_checkpoint({key: value for key, value in checkpoint.items() if key in kept}, to)
-    Console().print(f"{to}: {to.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
+    Console(markup=False).print(f"{to}: {to.stat().st_size / 1e6:.2f} MB", soft_wrap=True)

@@ -1,15 +1,18 @@
 """``fewshot sweep``: how the accuracy of trained learners depends on one thing at test time."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Row, measure
+from fewshot.evaluation.measure import Accelerator, Row, measure
+from fewshot.evaluation.plan import plan
 from fewshot.plots import Line, lines_figure
 
 
@@ -22,12 +25,13 @@ def sweep(
     folder: Path | None = None,
     data: dict[str, Any] = {},  # noqa: B006 (jsonargparse shows it)
     model: dict[str, Any] = {},  # noqa: B006
-    accelerator: str = "auto",
+    accelerator: Accelerator = "auto",
 ) -> list[Row]:
     """Meta-tests any number of checkpoints at several values of shots, adaptation steps, ways or queries.
 
     All see the same episodes. Writes results.json, results.csv and accuracy.png, and TensorBoard's scalars and figure,
-    and prints the table. What results.json holds already is not tested again, so an interrupted sweep goes on.
+    and prints the table. What was tested before in the same folder is not tested again, so an interrupted sweep goes
+    on with what is missing.
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
@@ -38,7 +42,7 @@ def sweep(
         folder: Where the results go; logs/sweep_<what is varied> if not given.
         data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
         model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...
-        accelerator: Where to run: cpu, gpu, auto, ...
+        accelerator: Where to run.
 
     Returns:
         A result per value and checkpoint.
@@ -48,26 +52,34 @@ def sweep(
             same for all.
     """
     knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
-    knob = next((name for name, values in knobs.items() if values is not None), None)
+    points = plan(ckpt_paths, knobs, data, model)
+    if not points:
+        raise FewShotError("no checkpoint to test: give some, as in --ckpt_paths [a.ckpt,b.ckpt]")
+    knob = points[0].knob
     if knob is None:
         raise FewShotError("nothing to vary: give the values of one, as in --shots [1,4,6,8,10]")
-    if not ckpt_paths:
-        raise FewShotError("no checkpoint to test: give some, as in --ckpt_paths [a.ckpt,b.ckpt]")
     folder = folder or Path("logs", f"sweep_{knob}")
-    rows = measure(ckpt_paths, knobs, folder, data=data, model=model, accelerator=accelerator)
+    rows = measure(points, folder, accelerator)
     figure = lines_figure(accuracy_lines(rows), xlabel=knob.replace("_", " "), ylabel="test accuracy (%)")
     figure.savefig(folder / "accuracy.png", dpi=150)
-    for log in folder.rglob("events.out.tfevents.*"):  # of an earlier sweep
-        log.unlink()
-    for row in rows:
-        with SummaryWriter(str(folder / row["name"].replace("/", "_"))) as writer:
-            writer.add_scalar(f"test/accuracy_over_{knob}", row["accuracy"], row["value"])
-    with SummaryWriter(str(folder)) as writer:
-        writer.add_figure(f"test/accuracy_over_{knob}", figure)
-    console = Console()
+    log(rows, figure, folder / "tensorboard")
+    console = Console(markup=False)
     console.print(accuracy_table(rows))
     console.print(f"Results: {folder / 'results.json'}, results.csv, accuracy.png", soft_wrap=True)
     return rows
+
+
+def log(rows: Sequence[Row], figure: Figure, folder: Path) -> None:
+    """Writes the accuracies for TensorBoard, a run per checkpoint whose steps are the values, and the figure."""
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier sweep
+    tag = f"test/accuracy_over_{rows[0]['knob']}"
+    for number, name in enumerate(dict.fromkeys(row["name"] for row in rows)):
+        own = [row for row in rows if row["name"] == name]
+        with SummaryWriter(str(folder / name.replace("/", "_")[-80:])) as writer:
+            for row in own:
+                writer.add_scalar(tag, row["accuracy"], row["value"])
+            if number == 0:
+                writer.add_figure(tag, figure)
 
 
 def accuracy_lines(rows: Sequence[Row]) -> dict[str, Line]:
@@ -83,10 +95,12 @@ def accuracy_lines(rows: Sequence[Row]) -> dict[str, Line]:
 def accuracy_table(rows: Sequence[Row]) -> Table:
     """A row per checkpoint, a column per value."""
     first, knob = rows[0], rows[0]["knob"]
-    shape = {name: f"{first[name]} {name}" for name in ("ways", "shots", "queries") if name != knob}
-    title = f"accuracy, {first['episodes']} episodes, {', '.join(shape.values())}, split {first['split']}"
-    values = list(dict.fromkeys(row["value"] for row in rows))
-    table = Table("", *(f"{knob} = {value}" for value in values), title=title)
+    units = {"ways": "-way", "shots": "-shot", "queries": " queries"}
+    fixed = " ".join(f"{first[name]}{unit}" for name, unit in units.items() if name != knob)
+    table = Table(title=f"accuracy, {fixed}, {first['episodes']} episodes, split {first['split']}")
+    values = dict.fromkeys(row["value"] for row in rows)
+    for column in ["", *(f"{knob} = {value}" for value in values)]:
+        table.add_column(column, overflow="fold")
     for name in dict.fromkeys(row["name"] for row in rows):
         cells = [f"{row['accuracy']:.2%} ± {row['ci95']:.2%}" for row in rows if row["name"] == name]
         table.add_row(name, *cells)

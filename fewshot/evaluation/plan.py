@@ -1,0 +1,150 @@
+"""Which tests a study consists of: all checkpoints on the same episodes."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fewshot import __version__
+from fewshot.errors import FewShotError
+from fewshot.evaluation.load import load
+
+KNOBS = {
+    "shots": ("data", "test_shots"),
+    "adaptation_steps": ("model", "test_adaptation_steps"),
+    "ways": ("data", "test_ways"),
+    "queries": ("data", "test_queries"),
+}
+"""What may be varied at test time, and the option of ``fewshot test`` that does."""
+
+
+class Point(NamedTuple):
+    """One test to be done.
+
+    Attributes:
+        name: What to call the checkpoint.
+        path: Where it is.
+        knob: What is varied; ``None`` if nothing.
+        value: Its value.
+        options: The words that one would type after ``fewshot test``.
+        key: Fingerprint of weights, options, data and version: a result with the same one is the same.
+    """
+
+    name: str
+    path: Path
+    knob: str | None
+    value: int | None
+    options: list[str]
+    key: str
+
+
+def plan(
+    ckpt_paths: Sequence[Path],
+    knobs: Mapping[str, list[int] | None],
+    data: Mapping[str, Any],
+    model: Mapping[str, Any],
+) -> list[Point]:
+    """The tests of every checkpoint at every value of one knob, value after value, all on the same episodes.
+
+    Args:
+        ckpt_paths: The checkpoints.
+        knobs: The values of one knob, all others ``None``; or of none, to test as the checkpoints say.
+        data: Options of the data for all checkpoints, as in ``fewshot test``.
+        model: Options of the learner for all checkpoints.
+
+    Raises:
+        FewShotError: If a checkpoint or an option is wrong, or the episodes would not be the same for all.
+    """
+    knob, values = _one_knob(knobs)
+    if knob and KNOBS[knob][1] in {"data": data, "model": model}[KNOBS[knob][0]]:
+        raise FewShotError(f"--{knob} and --{'.'.join(KNOBS[knob])} are the same option: give one of them")
+    words = ["--data.meta_batch_size=10"]  # for speed: a test's result does not depend on it
+    words += [f"--data.{name}={_typed(value)}" for name, value in data.items()]
+    words += [f"--model.{name}={_typed(value)}" for name, value in model.items()]
+    points = []
+    for value in values:
+        options = [*words, f"--{'.'.join(KNOBS[knob])}={value}"] if knob else words
+        points += _points(ckpt_paths, knob, value, options)
+    return points
+
+
+def tell_apart(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """A label for each path: its name, or more where names are equal.
+
+    Raises:
+        FewShotError: If a path is given twice.
+    """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise FewShotError(f"one of {', '.join(map(str, paths))} is given twice")
+    longer = [f"{name}/{path.stem}" for name, path in zip(names, paths)]
+    choices = (list(names), longer, [str(path) for path in paths])
+    return next(choice for choice in choices if len(set(choice)) == len(choice))
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Says of which checkpoint a mistake is."""
+    try:
+        yield
+    except FewShotError as error:
+        raise error if str(path) in str(error) else FewShotError(f"{path}: {error}") from None
+
+
+def _one_knob(knobs: Mapping[str, list[int] | None]) -> tuple[str | None, list[int | None]]:
+    given = {knob: sorted(set(values)) for knob, values in knobs.items() if values is not None}
+    if len(given) > 1:
+        raise FewShotError(f"{' and '.join(f'--{knob}' for knob in given)} vary at once: give the values of one")
+    for knob, values in given.items():
+        if not values:
+            raise FewShotError(f"--{knob} has no values: give some, as in --{knob} [1,4]")
+        return knob, list(values)
+    return None, [None]
+
+
+def _points(paths: Sequence[Path], knob: str | None, value: int | None, options: list[str]) -> list[Point]:
+    """The tests of all checkpoints at one value."""
+    names, resolved, episodes = zip(*(_describe(path, options) for path in paths)) if paths else ((), (), ())
+    for (ours, here), (theirs, there) in pairwise(zip(paths, episodes)):
+        for option in here:
+            if here[option] != there[option]:
+                raise FewShotError(
+                    f"{ours} and {theirs} would not be tested on the same episodes: {option} is {here[option]} for one "
+                    f"and {there[option]} for the other. Set it for both"
+                )
+    points = []
+    for name, path, all_options, seen in zip(tell_apart(names, paths), paths, resolved, episodes):
+        parts = path.read_bytes(), all_options.encode(), repr(seen).encode(), __version__.encode()
+        key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+        points.append(Point(name, path, knob, value, options, key))
+    return points
+
+
+def _describe(path: Path, options: list[str]) -> tuple[str, str, dict[str, Any]]:
+    """Name of the run, all options, and what decides which episodes a test sees, by the option that sets it.
+
+    The images are read, so that what cannot be drawn from them is refused before the first test, and let go again.
+    """
+    with named(path):
+        name, _, data, resolved = load(path, options)
+        data.prepare_data()
+        data.setup("test")
+    return (
+        name,
+        resolved,
+        {
+            "--data.test_ways": data.test_ways,
+            "--data.test_shots": data.test_shots,
+            "--data.test_queries": data.test_queries,
+            "--data.test_episodes": data.episodes["test"],
+            "--data.test_rotations": data.test_rotations,
+            "--data.seed": data.seed,
+            "--data (its split)": f"{data.split_name()}, digest {data.digest}",
+        },
+    )
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
