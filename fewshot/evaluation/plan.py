@@ -104,10 +104,16 @@ def _one_knob(knobs: Mapping[str, list[int] | None]) -> tuple[str | None, list[i
     return None, [None]
 
 
+class _Described(NamedTuple):
+    name: str  # of the run
+    options: str  # all of them
+    episodes: dict[str, Any]  # what decides which episodes a test sees, by the option that sets it
+
+
 def _points(paths: Sequence[Path], knob: str | None, value: int | None, options: list[str]) -> list[Point]:
     """The tests of all checkpoints at one value."""
-    names, resolved, episodes = zip(*(_describe(path, options) for path in paths)) if paths else ((), (), ())
-    for (ours, here), (theirs, there) in pairwise(zip(paths, episodes)):
+    described = [_describe(path, options) for path in paths]
+    for (ours, here), (theirs, there) in pairwise(zip(paths, [one.episodes for one in described])):
         for option in here:
             if here[option] != there[option]:
                 raise FewShotError(
@@ -115,35 +121,29 @@ def _points(paths: Sequence[Path], knob: str | None, value: int | None, options:
                     f"and {there[option]} for the other. Set it for both"
                 )
     points = []
-    for name, path, all_options, seen in zip(tell_apart(names, paths), paths, resolved, episodes):
-        parts = path.read_bytes(), all_options.encode(), repr(seen).encode(), __version__.encode()
+    for name, path, one in zip(tell_apart([one.name for one in described], paths), paths, described):
+        parts = path.read_bytes(), one.options.encode(), repr(one.episodes).encode(), __version__.encode()
         key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
         points.append(Point(name, path, knob, value, options, key))
     return points
 
 
-def _describe(path: Path, options: list[str]) -> tuple[str, str, dict[str, Any]]:
-    """Name of the run, all options, and what decides which episodes a test sees, by the option that sets it.
-
-    The images are read, so that what cannot be drawn from them is refused before the first test, and let go again.
-    """
+def _describe(path: Path, options: list[str]) -> _Described:
+    """Reads the images, so that what cannot be drawn from them is refused before the first test, and lets them go."""
     with named(path):
         name, _, data, resolved = load(path, options)
         data.prepare_data()
         data.setup("test")
-    return (
-        name,
-        resolved,
-        {
-            "--data.test_ways": data.test_ways,
-            "--data.test_shots": data.test_shots,
-            "--data.test_queries": data.test_queries,
-            "--data.test_episodes": data.episodes["test"],
-            "--data.test_rotations": data.test_rotations,
-            "--data.seed": data.seed,
-            "--data (its split)": f"{data.split_name()}, digest {data.digest}",
-        },
-    )
+    episodes = {
+        "--data.test_ways": data.test_ways,
+        "--data.test_shots": data.test_shots,
+        "--data.test_queries": data.test_queries,
+        "--data.test_episodes": data.episodes["test"],
+        "--data.test_rotations": data.test_rotations,
+        "--data.seed": data.seed,
+        "--data (its split)": f"{data.split_name()}, digest {data.digest}",
+    }
+    return _Described(name, resolved, episodes)
 
 
 def _typed(value: Any) -> str:
