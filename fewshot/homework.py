@@ -5,6 +5,7 @@ import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -13,6 +14,7 @@ from jsonargparse import auto_cli
 from fewshot.checkpoints import read_checkpoint
 from fewshot.cli import one_line_errors, prepare, run
 from fewshot.evaluation import compare, curves, read_curve, sweep
+from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
 
@@ -33,8 +35,22 @@ RUNS: dict[str, tuple[str, dict[str, str]]] = {
 MAML = [name for name, (config, _) in RUNS.items() if config == "maml"]
 TWENTY = [name for name, (config, _) in RUNS.items() if config == "maml_20way"]
 LEARNED = [name for name in MAML if "learn_inner_lr" in RUNS[name][1]]
+PAIRS = [*((f"maml_{start}", f"maml_{start}_learned") for start in STARTS), ("maml_0.4", "maml_2.0")]
 SHOTS = [1, 4, 6, 8, 10]
 STEPS = [1, 3, 5, 10]
+
+
+class Tested(NamedTuple):
+    """Results and comparisons of ``fewshot sweep`` and ``fewshot compare``."""
+
+    steps: list[Row]  # over adaptation steps, every 5-way MAML
+    pairs: list[Row]  # the same after one step
+    inductive: list[Row]  # the same after one step, each query on its own
+    shots: list[Row]  # over K, MAML and the prototypical network
+    ahead: list[Row]
+    shots_inductive: list[Row]  # over K, MAML with each query on its own
+    twenty: list[Row]
+    twenty_pairs: list[Row]
 
 
 def homework(
@@ -59,43 +75,11 @@ def homework(
     place = [] if root is None else [f"--data.root={root}"]
     for name in RUNS:
         train(name, folder, configs, max_steps, place)
-    best = {name: folder / "checkpoints" / name / "best.ckpt" for name in RUNS}
-    data = {"test_episodes": episodes, **({} if root is None else {"root": str(root)})}
-    results = folder / "results"
-
-    maml = [best[name] for name in MAML]
-    steps = sweep(maml, adaptation_steps=STEPS, folder=results / "steps", data=data)
-    learned = compare(maml, adaptation_steps=[1], folder=results / "steps", data=data)
-    model = {"batch_norm": "inductive"}
-    inductive = sweep(maml, adaptation_steps=[1], folder=results / "inductive", data=data, model=model)
-    pair = [best["maml_0.4"], best["protonet"]]
-    over_shots = sweep(pair, shots=SHOTS, folder=results / "shots", data=data)
-    ahead = compare(pair, shots=SHOTS, folder=results / "shots", data=data)
-    twenty = compare([best[name] for name in TWENTY], folder=results / "20way", data=data)
-
+    tested = test(folder, {"test_episodes": episodes, **({} if root is None else {"root": str(root)})})
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
-    shutil.copy(results / "shots" / "accuracy.png", report / "shots.png")
-    shutil.copy(results / "shots" / "difference.png", report / "difference.png")
-    shutil.copy(results / "steps" / "accuracy.png", report / "steps.png")
-    pictures = {f"learned_{start}": [f"maml_{start}", f"maml_{start}_learned"] for start in STARTS}
-    pictures |= {"all": [*MAML, "protonet"], "mean_or_sum": ["maml_0.4", "maml_2.0"], "mean_or_sum_20way": TWENTY}
-    for picture, names in pictures.items():
-        draw(names, folder, report / f"{picture}.png")
-    for name in LEARNED:
-        draw([name], folder, report / f"rates_{name}.png", tag="inner_lr")
-    tables = {
-        "Runs": runs_table(folder, [*steps, *over_shots], inductive, twenty),
-        "Fixed and learned": pairs_table(
-            pair for pair in learned if {pair["first"], pair["second"]} in map(set, [*pictures.values()])
-        ),
-        "More support examples": shots_table(over_shots, ahead),
-        "More steps": steps_table(steps),
-        "Learned rates": rates_table(folder),
-        "Mean or sum, 20-way": pairs_table(twenty),
-    }
-    text = "\n".join(f"## {title}\n\n{table}" for title, table in tables.items())
-    (report / "tables.md").write_text(f"{hardware()}\n\n{text}")
+    figures(folder, report)
+    (report / "tables.md").write_text(f"{hardware()}\n\n{tables(folder, tested)}")
     print(f"Tables and figures: {report}")
 
 
@@ -115,6 +99,36 @@ def train(name: str, folder: Path, configs: Path, max_steps: int | None, place: 
     run(words)
 
 
+def test(folder: Path, data: dict[str, object]) -> Tested:
+    """Tests the trained learners, as far as that has not been done."""
+    best = {name: folder / "checkpoints" / name / "best.ckpt" for name in RUNS}
+    maml, twenty = [best[name] for name in MAML], [best[name] for name in TWENTY]
+    both = [best["maml_0.4"], best["protonet"]]
+    results, inductive = folder / "results", {"batch_norm": "inductive"}
+    return Tested(
+        steps=sweep(maml, adaptation_steps=STEPS, folder=results / "steps", data=data),
+        pairs=compare(maml, adaptation_steps=[1], folder=results / "steps", data=data),
+        inductive=sweep(maml, adaptation_steps=[1], folder=results / "inductive", data=data, model=inductive),
+        shots=sweep(both, shots=SHOTS, folder=results / "shots", data=data),
+        ahead=compare(both, shots=SHOTS, folder=results / "shots", data=data),
+        shots_inductive=sweep(both[:1], shots=SHOTS, folder=results / "shots_inductive", data=data, model=inductive),
+        twenty=sweep(twenty, adaptation_steps=[5], folder=results / "20way", data=data),
+        twenty_pairs=compare(twenty, adaptation_steps=[5], folder=results / "20way", data=data),
+    )
+
+
+def figures(folder: Path, report: Path) -> None:
+    """Draws the training curves, and collects the pictures of the tests."""
+    pictures = {f"learned_{start}": [f"maml_{start}", f"maml_{start}_learned"] for start in STARTS}
+    pictures |= {"all": [*MAML, "protonet"], "mean_or_sum": ["maml_0.4", "maml_2.0"], "mean_or_sum_20way": TWENTY}
+    for picture, names in pictures.items():
+        draw(names, folder, report / f"{picture}.png")
+    for name in LEARNED:
+        draw([name], folder, report / f"rates_{name}.png", tag="inner_lr")
+    for picture in ("shots/accuracy.png", "shots/difference.png", "steps/accuracy.png"):
+        shutil.copy(folder / "results" / picture, report / picture.replace("/", "_"))
+
+
 def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accuracy") -> None:
     """Lays the training curves of some runs over one another."""
     place = folder / "results" / "curves" / picture.stem
@@ -122,19 +136,35 @@ def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accu
     shutil.copy(place / "curves.png", picture)
 
 
-def runs_table(folder: Path, tested: Sequence[Row], inductive: Sequence[Row], twenty: Sequence[Row]) -> str:
+def tables(folder: Path, tested: Tested) -> str:
+    """All tables, in Markdown."""
+    fair = [row | {"name": "maml_0.4, inductive"} for row in tested.shots_inductive]
+    fair += [row for row in tested.shots if row["name"] == "protonet"]
+    sections = {
+        "Runs": runs_table(folder, tested),
+        "Fixed and learned": pairs_table(pair for pair in tested.pairs if (pair["first"], pair["second"]) in PAIRS),
+        "More support examples": shots_table(tested.shots, tested.ahead),
+        "More support examples, each query on its own": shots_table(fair, paired(fair)),
+        "More steps": steps_table(tested.steps),
+        "Learned rates": rates_table(folder),
+        "20-way": pairs_table(tested.twenty_pairs),
+    }
+    return "\n".join(f"## {title}\n\n{table}" for title, table in sections.items())
+
+
+def runs_table(folder: Path, tested: Tested) -> str:
     """How long each training was, and its test accuracy with as many steps and shots as in training."""
-    trained = {row["name"]: percent(row["accuracy"], row["ci95"]) for row in tested if row["value"] == 1}
-    trained |= {pair[who]: percent(pair[f"{who}_accuracy"]) for pair in twenty for who in ("first", "second")}
-    supports = {row["name"]: percent(row["accuracy"], row["ci95"]) for row in inductive if row["value"] == 1}
+    as_trained = {row["name"]: row for row in [*tested.steps, *tested.shots] if row["value"] == 1}
+    as_trained |= {row["name"]: row for row in tested.twenty}
     rows = []
     for name in RUNS:
         curve = read_curve(folder / "logs" / name, "val/accuracy")
-        transductive = "" if name == "protonet" else trained[name]
-        rows.append(
-            (name, curve.steps[-1], f"{curve.minutes[-1]:.1f}", percent(max(curve.values)), transductive,
-             trained[name] if name == "protonet" else supports.get(name, ""))
-        )  # fmt: skip
+        accuracy = {row["batch_norm"]: row for row in [as_trained[name], *tested.inductive] if row["name"] == name}
+        cells = [
+            percent(accuracy[mode]["accuracy"], accuracy[mode]["ci95"]) if mode in accuracy else ""
+            for mode in ("transductive", "inductive")
+        ]
+        rows.append((name, curve.steps[-1], f"{curve.minutes[-1]:.1f}", percent(max(curve.values)), *cells))
     return markdown(("run", "outer steps", "minutes", "best validation", "test, transductive", "test, inductive"), rows)
 
 

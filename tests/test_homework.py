@@ -34,8 +34,8 @@ def test_the_homework_trains_tests_and_reports(tiny, tmp_path, omniglot, monkeyp
     tables = (report / "tables.md").read_text()
     for name in homework.RUNS:
         assert f"| {name} | 1 |" in tables
-    assert len(re.findall(r"^\| [14] \|", tables, re.MULTILINE)) == 2  # a row per K
-    assert tables.count(" is ahead |") + tables.count(" undecided |") == 2 + 3 + 1 + 1
+    assert len(re.findall(r"^\| [14] \|", tables, re.MULTILINE)) == 2 * 2  # a row per K
+    assert tables.count(" is ahead |") + tables.count(" undecided |") == 2 * 2 + 3 + 1 + 1
     page = (REPOSITORY / "docs" / "homework.md").read_text()
     assert {path.name for path in report.glob("*.png")} >= set(re.findall(r"\(homework/(\w.*?\.png)\)", page))
 
