@@ -1,11 +1,9 @@
 """The front door: ``fewshot fit`` and ``fewshot test`` by LightningCLI, and the studies of what they leave behind."""
 
 import json
-import logging
 import re
 import shutil
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,16 +24,7 @@ from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
 from fewshot.parser import Parser
-
-# Of the libraries' hints, those that a user of this program can do nothing about.
-HINTS = (
-    "The '.*' does not have many workers",
-    "The .grad attribute of a Tensor that is not a leaf",
-    "`isinstance.treespec, LeafSpec.` is deprecated",
-    "The number of training batches .* is smaller than the logging interval",
-    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
-    "Checkpoint directory .* exists and is not empty",
-)
+from fewshot.quiet import hide_hints
 
 STUDIES: dict[str, Callable[..., Any]] = {"sweep": sweep, "compare": compare, "curves": curves, "export": export}
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
@@ -190,6 +179,12 @@ def _value_of(option: str, args: list[str]) -> str | None:
     return value
 
 
+def prepare() -> None:
+    """Sets the process up: no hints that a user can do nothing about, and freed memory stays at hand."""
+    hide_hints()
+    keep_freed_memory()
+
+
 def run(args: list[str] | None = None) -> FewShotCLI:
     """Runs one command and returns what it used: trainer, model, data.
 
@@ -200,7 +195,6 @@ def run(args: list[str] | None = None) -> FewShotCLI:
         FewShotError: If the user made a mistake.
     """
     prepare()
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     return FewShotCLI(
         EpisodicModule,
         EpisodicDataModule,
@@ -278,14 +272,3 @@ def main(args: list[str] | None = None) -> None:
             )
         else:
             run(words)
-
-
-def prepare() -> None:
-    """Hides the libraries' hints that a user can do nothing about, and keeps freed memory at hand."""
-    for hint in HINTS:
-        warnings.filterwarnings("ignore", f".*{hint}")
-    keep_freed_memory()
-
-
-def _is_no_advertisement(line: logging.LogRecord) -> bool:
-    return "💡 Tip" not in str(line.msg)

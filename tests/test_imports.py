@@ -6,7 +6,7 @@ from conftest import REPOSITORY
 
 LAYERS = [
     {"__init__"},
-    {"errors", "layers", "allocator"},
+    {"errors", "layers", "allocator", "quiet"},
     {"episodes", "networks", "metrics"},
     {"inner_loop", "plots", "checkpoints"},
     {"data", "algorithms"},

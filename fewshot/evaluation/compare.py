@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def paired(rows: Sequence[Row]) -> list[Row]:
                     "second_accuracy": theirs["accuracy"],
                     "difference": difference.mean,
                     "ci95": difference.ci95,
-                    "t": difference.t,
+                    "t": difference.t if isfinite(difference.t) else None,  # JSON knows no infinity
                     "p": difference.p,
                     "episodes": difference.episodes,
                     "verdict": verdict,

@@ -3,11 +3,9 @@
 import csv
 import io
 import json
-import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +17,13 @@ from fewshot.checkpoints import SafeCheckpointIO
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
 from fewshot.evaluation.plan import Point, named
+from fewshot.quiet import quietly
 
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
 Row = dict[str, Any]
 """One result: what ``test.json`` says, and ``name``, ``knob``, ``value``, ``seconds``, ``accuracies`` per episode."""
 
-CALLED = ("name", "knob", "value")
 COLUMNS = (
     "name", "algorithm", "knob", "value", "accuracy", "std", "ci95", "accuracy_before", "loss", "episodes", "ways",
     "shots", "queries", "adaptation_steps", "batch_norm", "split", "split_digest", "rotations", "seed", "seconds",
@@ -91,7 +89,7 @@ def write_csv(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 def _test(point: Point, accelerator: Accelerator) -> Row:
     start = time.perf_counter()
-    with named(point.path), _quietly():
+    with named(point.path), quietly():
         learner = load(point.path, point.options)
         trainer = Trainer(
             accelerator=accelerator,
@@ -110,18 +108,6 @@ def _test(point: Point, accelerator: Accelerator) -> Row:
         "key": point.key,
         "accuracies": [round(accuracy, 6) for accuracy in learner.module.episode_accuracies],
     }
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Hides Lightning's lines on the device and the checkpoint, which would come once per test."""
-    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _write(file: Path, text: str) -> None:
