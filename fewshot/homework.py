@@ -124,15 +124,15 @@ def figures(folder: Path, report: Path) -> None:
     for picture, names in pictures.items():
         draw(names, folder, report / f"{picture}.png")
     for name in LEARNED:
-        draw([name], folder, report / f"rates_{name}.png", tag="inner_lr")
+        draw([name], folder, report / f"rates_{name}.png", tag="inner_lr", smoothing=0)
     for picture in ("shots/accuracy.png", "shots/difference.png", "steps/accuracy.png"):
         shutil.copy(folder / "results" / picture, report / picture.replace("/", "_"))
 
 
-def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accuracy") -> None:
+def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accuracy", smoothing: float = 0.6) -> None:
     """Lays the training curves of some runs over one another."""
     place = folder / "results" / "curves" / picture.stem
-    curves([folder / "logs" / name for name in names], tag=tag, folder=place)
+    curves([folder / "logs" / name for name in names], tag=tag, smoothing=smoothing, folder=place)
     shutil.copy(place / "curves.png", picture)
 
 

@@ -71,7 +71,9 @@ def curves(
         for step, value, minutes in zip(*curve)
     ]
     write_csv(folder / "curves.csv", rows, ["run", "tag", "step", "minutes", "value"])
-    table = Table("run", "outer steps", "minutes", "first", "highest", "last", title=tag)
+    table = Table(title=tag)
+    for column in ("run", "outer steps", "minutes", "first", "highest", "last"):
+        table.add_column(column, overflow="fold")
     for name, curve in drawn.items():
         numbers = (curve.values[0], max(curve.values), curve.values[-1])
         table.add_row(name, str(curve.steps[-1]), f"{curve.minutes[-1]:.1f}", *(f"{number:.4g}" for number in numbers))
