@@ -61,7 +61,7 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
 
 def lines_figure(lines: Mapping[str, Line], xlabel: str, ylabel: str, level: float | None = None) -> Figure:
     """Draws points with error bars, a line per name; ``level`` is drawn as a dashed line across."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
     axis = figure.subplots()
     for name, (x, y, ci) in lines.items():
         axis.errorbar(x, y, ci, marker="o", markersize=4, capsize=3, label=name)
@@ -69,7 +69,7 @@ def lines_figure(lines: Mapping[str, Line], xlabel: str, ylabel: str, level: flo
         axis.axhline(level, color="gray", linestyle="--", linewidth=1)
     axis.set(xlabel=xlabel, ylabel=ylabel, xticks=sorted({place for line in lines.values() for place in line.x}))
     axis.grid(alpha=0.3)
-    axis.legend()
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     return figure
 
 
