@@ -175,7 +175,7 @@ def pairs_table(pairs: Iterable[Row]) -> str:
          points(pair), f"{pair['p']:.1g}", pair["verdict"])
         for pair in pairs
     ]  # fmt: skip
-    return markdown(("first", "", "second", "", "first - second", "p", "at 5 %"), rows)
+    return markdown(("first", "accuracy", "second", "accuracy", "first - second", "p", "at 5 %"), rows)
 
 
 def shots_table(rows: Sequence[Row], pairs: Sequence[Row]) -> str:
