@@ -85,7 +85,7 @@ def test_a_sweep_says_what_tests_say(runs, both, tmp_path, capsys):
     assert [(event.step, pytest.approx(event.value)) for event in events.Scalars("test/accuracy_over_shots")] == [
         (row["value"], row["accuracy"]) for row in swept if row["name"] == "glyphs_maml"
     ]
-    assert events.Tags()["images"] == ["test/accuracy_over_shots"]
+    assert events.Tags()["images"] == ["test/accuracy_over_shots/figure"]
 
 
 def test_every_knob_turns(runs, tmp_path):

@@ -79,7 +79,7 @@ def log(rows: Sequence[Row], figure: Figure, folder: Path) -> None:
             for row in own:
                 writer.add_scalar(tag, row["accuracy"], row["value"])
             if number == 0:
-                writer.add_figure(tag, figure)
+                writer.add_figure(f"{tag}/figure", figure)  # TensorBoard shows one kind of data per tag
 
 
 def accuracy_lines(rows: Sequence[Row]) -> dict[str, Line]:
