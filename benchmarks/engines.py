@@ -33,7 +33,7 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], compile
 
     module = MAMLModule(
         Conv4(),
-        ways=work.ways,
+        outputs=work.ways,
         inner_lr=INNER_LR,
         adaptation_steps=work.steps,
         first_order=work.first_order,

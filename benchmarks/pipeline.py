@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -55,7 +56,8 @@ class Stopwatch(Callback):
         """Stops the watch, measures the parts, and lets the training go on."""
         self.trained.append(time.perf_counter() - self.resumed)
         data: EpisodicDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        dataset, tasks = data.dataset("train"), len(batch.query.y)
+        dataset: Any = data.dataset("train")
+        tasks = len(batch.query.y)
 
         def bare() -> None:
             self.optimizer.zero_grad()

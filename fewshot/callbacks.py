@@ -18,7 +18,8 @@ from fewshot.checkpoints import KEY
 from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
 from fewshot.inner_loop import InnerRates
-from fewshot.plots import episode_figure
+from fewshot.objectives import BY_METRIC
+from fewshot.plots import episode_figure, fits_figure
 
 EVERY_N_STEPS = 50  # Lightning's own default for the other values of training
 STARTED_AT = "train/started_at"
@@ -33,6 +34,11 @@ def flat(options: Any, prefix: str = "") -> dict[str, Any]:
         for key, nested in options.items()
         for name, value in flat(nested, f"{prefix}.{key}".replace(".init_args", "").lstrip(".")).items()
     }
+
+
+def monitored(module: LightningModule) -> str:
+    """What tells a better learner from a worse one while it is trained."""
+    return f"val/{module.objective.metric}" if isinstance(module, EpisodicModule) else "val/accuracy"
 
 
 class RunRecord(SaveConfigCallback):
@@ -74,7 +80,7 @@ class RunRecord(SaveConfigCallback):
             name: value if isinstance(value, bool | int | float) else str(value)
             for name, value in flat(self._options()).items()
         }
-        for summary in hparams(values, {"val/accuracy": 0.0}):
+        for summary in hparams(values, {monitored(pl_module): 0.0}):
             writer._get_file_writer().add_summary(summary)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -98,9 +104,12 @@ class EpisodeFigure(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draws the first task of the first meta-batch."""
+        """Draws the first task of the first meta-batch; of a regression, the first four."""
         if batch_idx == 0 and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-            figure = episode_figure(batch, outputs["predictions"])
+            if isinstance(pl_module, EpisodicModule) and pl_module.objective.metric == "mse":
+                figure = fits_figure(batch, outputs)
+            else:
+                figure = episode_figure(batch, outputs["outputs"].argmax(-1))
             trainer.logger.experiment.add_figure("val/episode", figure, trainer.global_step)
 
 
@@ -169,7 +178,7 @@ class Report(Callback):
 
     @staticmethod
     def report(trainer: Trainer) -> dict[str, Any]:
-        """Everything that a figure needs to be quoted: accuracies are 0 to 1."""
+        """Everything that a figure needs to be quoted: accuracies are 0 to 1, and go by ``metric``'s name."""
         module, data = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(module, EpisodicModule)
         assert isinstance(data, EpisodicDataModule)
@@ -178,34 +187,33 @@ class Report(Callback):
             for name, value in trainer.callback_metrics.items()
             if name.startswith("test/")
         }
+        metric = module.objective.metric
         return {
             "algorithm": type(module).__name__,
-            "accuracy": metrics.pop("accuracy"),
-            "std": metrics.pop("accuracy_std"),
-            "ci95": metrics.pop("accuracy_ci95"),
+            "metric": metric,
+            metric: metrics.pop(metric),
+            "std": metrics.pop(f"{metric}_std"),
+            "ci95": metrics.pop(f"{metric}_ci95"),
             **metrics,
-            "episodes": data.episodes["test"],
-            "ways": data.test_ways,
-            "shots": data.test_shots,
-            "queries": data.test_queries,
+            **data.describe(),
             **module.describe(),
-            "split": data.split_name(),
-            "split_digest": data.digest,
-            "rotations": data.test_rotations,
-            "seed": data.seed,
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         }
 
     @staticmethod
     def _table(report: dict[str, Any]) -> Table:
-        title = f"{report['algorithm']}, {report['ways']}-way {report['shots']}-shot, split {report['split']}"
+        metric, show = report["metric"], BY_METRIC[report["metric"]].show
+        ways = f"{report['ways']}-way " if "ways" in report else ""
+        title = f"{report['algorithm']}, {ways}{report['shots']}-shot, split {report['split']}"
         table = Table(title=title, show_header=False)
-        table.add_row("accuracy", f"{report['accuracy']:.2%} ± {report['ci95']:.2%}", style="bold")
-        table.add_row("standard deviation", f"{report['std']:.2%}")
-        if "accuracy_before" in report:
-            table.add_row("before adaptation", f"{report['accuracy_before']:.2%}")
+        table.add_row(metric, show(report[metric], report["ci95"]), style="bold")
+        table.add_row("standard deviation", show(report["std"]))
+        if f"{metric}_before" in report:
+            table.add_row("before adaptation", show(report[f"{metric}_before"]))
         table.add_row("loss", f"{report['loss']:.4f}")
-        table.add_row("episodes", f"{report['episodes']} with {report['queries']} queries per class")
+        table.add_row(
+            "episodes", f"{report['episodes']} with {report['queries']} queries{' per class' if ways else ''}"
+        )
         table.add_row("adaptation steps", str(report.get("adaptation_steps") or "none"))
         table.add_row("batch norm", report.get("batch_norm", "none"))
         table.add_row("checkpoint", report["checkpoint"] or "none: untrained weights")

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_info
 
 from fewshot.errors import FewShotError
+from fewshot.objectives import Objective
 
 KEY = "fewshot"
 """Where a checkpoint keeps the run's name and its ``model`` and ``data`` options."""
@@ -68,14 +69,18 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the state of the highest ``val/accuracy`` in ``best.ckpt``.
+    """Keeps the state of the best validation in ``best.ckpt``: the highest accuracy, or the lowest error.
 
     Args:
         dirpath: Its folder.
+        objective: Says which metric that is.
     """
 
-    def __init__(self, dirpath: str) -> None:
-        super().__init__(dirpath, filename="best", monitor="val/accuracy", mode="max", enable_version_counter=False)
+    def __init__(self, dirpath: str, objective: Objective) -> None:
+        mode = "max" if objective.higher_is_better else "min"
+        super().__init__(
+            dirpath, filename="best", monitor=f"val/{objective.metric}", mode=mode, enable_version_counter=False
+        )
 
 
 class LastCheckpoint(ModelCheckpoint):

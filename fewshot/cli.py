@@ -23,7 +23,7 @@ from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpo
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
-from fewshot.parser import Parser
+from fewshot.parser import Parser, link
 from fewshot.quiet import hide_hints
 
 STUDIES: dict[str, Callable[..., Any]] = {"sweep": sweep, "compare": compare, "curves": curves, "export": export}
@@ -53,7 +53,7 @@ class FewShotCLI(LightningCLI):
             type=str | None,
             help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
         )
-        parser.link_arguments("data.init_args.ways", "model.init_args.ways")
+        link(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the options; those of a checkpoint come first, so that what the user types wins."""
@@ -102,7 +102,7 @@ class FewShotCLI(LightningCLI):
         folder = str(root / "checkpoints" / config.name)
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
         if self.subcommand == "fit" and config.trainer.enable_checkpointing is not False:
-            callbacks += [BestCheckpoint(folder), LastCheckpoint(folder)]
+            callbacks += [BestCheckpoint(folder, self.model.objective), LastCheckpoint(folder)]
         if config.trainer.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
         self.trainer_defaults["callbacks"] = callbacks

@@ -17,8 +17,8 @@ class Examples(NamedTuple):
     """The examples of T tasks.
 
     Attributes:
-        x: Inputs, ``[T, n, C, H, W]``.
-        y: Labels within the task, 0 to N-1, ``[T, n]``.
+        x: Inputs, ``[T, n, C, H, W]``, or ``[T, n, 1]`` for regression.
+        y: Labels within the task, 0 to N-1, ``[T, n]``, or targets ``[T, n, 1]``.
     """
 
     x: Tensor
@@ -29,18 +29,23 @@ class Episode(NamedTuple):
     """A meta-batch of T tasks.
 
     Attributes:
-        support: The labelled examples to adapt on, n = N*K, class after class.
-        query: The examples to be judged on, n = N*Q, class after class.
+        support: The labelled examples to adapt on, n = N*K, class after class; n = K for regression.
+        query: The examples to be judged on, n = N*Q, class after class; n = Q for regression.
+        classes: Which classes of the split the labels stand for, ``[T, N]``; ``None`` for regression.
     """
 
     support: Examples
     query: Examples
+    classes: Tensor | None = None
 
     def split(self, tasks: int | None) -> list["Episode"]:
         """Cuts the meta-batch into smaller ones of so many tasks, the last perhaps of fewer; ``None``: into one."""
-        tasks = tasks or len(self.query.y)
-        parts = [zip(*(tensor.split(tasks) for tensor in examples)) for examples in self]
-        return [Episode(Examples(*support), Examples(*query)) for support, query in zip(*parts)]
+        count = len(self.query.y)
+        return [self._tasks(slice(start, start + (tasks or count))) for start in range(0, count, tasks or count)]
+
+    def _tasks(self, some: slice) -> "Episode":
+        support, query = (Examples(examples.x[some], examples.y[some]) for examples in (self.support, self.query))
+        return Episode(support, query, None if self.classes is None else self.classes[some])
 
 
 class ImageEpisodes(Dataset[Episode]):
@@ -117,7 +122,7 @@ class ImageEpisodes(Dataset[Episode]):
             Examples(self._rows(row), label.flatten(1))
             for row, label in zip(rows.tensor_split([self.queries], 2), labels.tensor_split([self.queries], 2))
         )
-        return Episode(support, query)
+        return Episode(support, query, classes)
 
     def _rows(self, rows: Tensor) -> Tensor:
         """Gathers images by their row in ``[classes * drawings, H, W]``: ``[T, N, n]`` to ``[T, N*n, 1, H, W]``."""

@@ -171,7 +171,7 @@ def runs_table(folder: Path, tested: Tested) -> str:
 def pairs_table(pairs: Iterable[Row]) -> str:
     """Paired differences."""
     rows = [
-        (pair["first"], percent(pair["first_accuracy"]), pair["second"], percent(pair["second_accuracy"]),
+        (pair["first"], percent(pair["first_score"]), pair["second"], percent(pair["second_score"]),
          points(pair), f"{pair['p']:.1g}", pair["verdict"])
         for pair in pairs
     ]  # fmt: skip

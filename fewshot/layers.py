@@ -236,9 +236,14 @@ class BatchNorm(nn.BatchNorm2d):
         """Normalises ``x`` of shape ``[n, C, H, W]``."""
         if self.track_running_stats:
             return super().forward(x)
-        x = x.to(self.weight.dtype)  # under bf16 autocast, statistics in float32
-        weight, bias = self.weight.view(1, -1, 1, 1), self.bias.view(1, -1, 1, 1)
-        if support_size is None:
-            return _Normalization.apply(x, weight, bias, self.eps)[0]
-        variance, mean = torch.var_mean(x[:support_size], dim=(0, 2, 3), correction=0, keepdim=True)
-        return torch.addcmul(bias, x - mean, weight * torch.rsqrt(variance + self.eps))
+        return batch_norm(x, self.weight, self.bias, self.eps, support_size)
+
+
+def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, support_size: int | None = None) -> Tensor:
+    """Normalises ``[n, C, H, W]`` by its own statistics, or those of its first ``support_size`` rows."""
+    x = x.to(weight.dtype)  # under bf16 autocast, statistics in float32
+    weight, bias = weight.view(1, -1, 1, 1), bias.view(1, -1, 1, 1)
+    if support_size is None:
+        return _Normalization.apply(x, weight, bias, eps)[0]
+    variance, mean = torch.var_mean(x[:support_size], dim=(0, 2, 3), correction=0, keepdim=True)
+    return torch.addcmul(bias, x - mean, weight * torch.rsqrt(variance + eps))

@@ -1,12 +1,13 @@
 """Embedding networks (the body), and the classifier that puts a linear head on one."""
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fewshot.layers import BatchNorm, Conv2d
+from fewshot.layers import BatchNorm, Conv2d, batch_norm
 
 
 class Embedding(nn.Module, ABC):
@@ -70,6 +71,66 @@ class Conv4(Embedding):
         return x.mean(dim=(2, 3))
 
 
+class MLP(Embedding):
+    """Linear layers, each with a ReLU behind it.
+
+    With the head on top, the default is the 1-40-40-1 of Finn et al., 2017, Model-Agnostic Meta-Learning for Fast
+    Adaptation of Deep Networks, https://arxiv.org/abs/1703.03400, section 5.1. Deviation: torch's initial weights; the
+    original draws them from a truncated normal of standard deviation 0.01.
+
+    Args:
+        in_features: Length of an input; images are flattened.
+        widths: Units of each layer, the last of them the length of the feature vector.
+    """
+
+    def __init__(self, in_features: int = 1, widths: tuple[int, ...] = (40, 40)) -> None:
+        super().__init__()
+        self.out_features = widths[-1]
+        self.layers = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise([in_features, *widths]))
+
+    def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
+        """Embeds ``[n, ...]`` as ``[n, widths[-1]]``."""
+        x = x.flatten(1)
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+
+
+class PerStepBatchNorm(nn.Module):
+    """Batch normalisation whose scale and shift are other ones after each number of inner steps.
+
+    Antoniou, Edwards and Storkey, 2019, How to Train Your MAML, https://arxiv.org/abs/1810.09502, section 4. They are
+    learned by the outer loop alone. Statistics are of the batch at hand.
+
+    Args:
+        norm: The batch norm that it stands in for; its scale and shift are where each starts.
+        steps: Inner steps in training: there are ``steps + 1`` scales and shifts, and the last serve for more steps.
+
+    Attributes:
+        step: How many inner steps were taken.
+    """
+
+    def __init__(self, norm: BatchNorm, steps: int) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        self.step = 0
+        self.weight = nn.Parameter(norm.weight.detach().repeat(steps + 1, 1))
+        self.bias = nn.Parameter(norm.bias.detach().repeat(steps + 1, 1))
+
+    def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
+        """Normalises ``x`` of shape ``[n, C, H, W]``."""
+        step = min(self.step, len(self.weight) - 1)
+        return batch_norm(x, self.weight[step], self.bias[step], self.eps, support_size)
+
+
+def per_step(network: nn.Module, steps: int) -> None:
+    """Gives every batch norm of a network scales and shifts per inner step, in place."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, BatchNorm):
+                setattr(module, name, PerStepBatchNorm(child, steps))
+
+
 def keeps_running_statistics(network: nn.Module) -> bool | None:
     """Whether any batch norm of a network keeps running statistics; ``None`` if it has no batch norm."""
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
@@ -81,7 +142,7 @@ class Classifier(nn.Module):
 
     Args:
         features: The body.
-        outputs: Number of outputs of the head: the classes of a task.
+        outputs: Number of outputs of the head: the classes of a task, or the dimensions of a target.
     """
 
     def __init__(self, features: Embedding, outputs: int) -> None:
@@ -90,5 +151,5 @@ class Classifier(nn.Module):
         self.head = nn.Linear(features.out_features, outputs)
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
-        """Maps the examples of one task, ``[n, ...]``, to logits ``[n, outputs]``."""
+        """Maps the examples of one task, ``[n, ...]``, to outputs ``[n, outputs]``."""
         return self.head(self.features(x, support_size))

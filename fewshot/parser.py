@@ -17,6 +17,15 @@ PADDING = (
 )
 
 
+def link(parser: LightningArgumentParser) -> None:
+    """Lets a learner's head have as many outputs as the data want: classes per task, or one number."""
+    parser.link_arguments("data", "model.init_args.outputs", compute_fn=_outputs)
+
+
+def _outputs(data: Any) -> int:
+    return data.init_args.get("ways", 1) if data else 1
+
+
 class Parser(LightningArgumentParser):
     """Takes no abbreviated options, and says what is wrong with them in one line.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -57,6 +58,40 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
     heading = axes[0, 1].text(0, 1.1, "query, and its predicted class", transform=axes[0, 1].transAxes)
     heading.set_in_layout(False)  # it may reach over the columns on its right
     return figure
+
+
+def fits_figure(
+    episode: Episode, outputs: Mapping[str, Tensor], tasks: int = 4, names: Mapping[str, str] = {"outputs": "after"}
+) -> Figure:
+    """Draws the first tasks of a meta-batch of regressions: support points, the true function, and predictions of it.
+
+    Args:
+        episode: The meta-batch, inputs and targets ``[T, n, 1]``.
+        outputs: Predictions for the queries by name, ``[T, n, 1]`` each.
+        tasks: Panels to draw at most.
+        names: What to call predictions in the legend, where it is not their name.
+    """
+    tasks = min(tasks, len(episode.query.y))
+    figure = Figure(figsize=(3.2 * tasks, 3), layout="constrained")
+    axes = figure.subplots(1, tasks, squeeze=False, sharex=True)[0]
+    for task, axis in enumerate(axes):
+        draw_fit(axis, episode, {names.get(name, name): y for name, y in outputs.items()}, task)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small")
+    return figure
+
+
+def draw_fit(axis: Axes, episode: Episode, outputs: Mapping[str, Tensor], task: int) -> None:
+    """Draws one regression of a meta-batch; see :func:`fits_figure`."""
+
+    def flat(values: Tensor) -> np.ndarray:
+        return values[task].flatten().float().numpy(force=True)
+
+    order = flat(episode.query.x).argsort()
+    x = flat(episode.query.x)[order]
+    axis.plot(x, flat(episode.query.y)[order], color="black", linewidth=1, label="true function")
+    for style, (name, y) in zip(("-", "--", ":"), outputs.items()):
+        axis.plot(x, flat(y)[order], style, label=name)
+    axis.scatter(flat(episode.support.x), flat(episode.support.y), color="black", marker="^", zorder=3, label="support")
 
 
 def lines_figure(lines: Mapping[str, Line], xlabel: str, ylabel: str, level: float | None = None) -> Figure:

@@ -46,13 +46,13 @@ def reports(root: Path) -> list[dict]:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_trains_and_is_tested_from_its_checkpoint(config, tmp_path, omniglot):
     place = f"--trainer.default_root_dir={tmp_path}"
-    root = [f"--data.root={omniglot}"] if "omniglot" in config.stem else []
+    root = [f"--data.root={omniglot}"] if "OmniglotDataModule" in config.read_text() else []
     main(["fit", f"--config={config}", place, *TINY, *root])
     assert {path.name for path in best(tmp_path, config.stem).parent.iterdir()} == {"best.ckpt", "last.ckpt"}
     main(["test", f"--ckpt_path={best(tmp_path, config.stem)}", place, "--trainer.enable_progress_bar=false"])
     (report,) = reports(tmp_path)
     assert report["episodes"] == 4
-    assert 0 <= report["accuracy"] <= 1
+    assert report[report["metric"]] >= 0
 
 
 def test_a_test_reports_what_a_figure_needs(trained, tmp_path, capsys):
@@ -88,7 +88,7 @@ def test_a_learner_is_loaded_from_a_checkpoint(trained, tmp_path):
     cli = run(["test", f"--ckpt_path={best(trained)}", f"--trainer.default_root_dir={tmp_path}"])
     module, episode = load_module(best(trained)), cli.datamodule.dataset("test")[0]
     episode = cli.datamodule.on_after_batch_transfer(episode, 0)
-    assert torch.equal(module.evaluate(episode).logits, cli.model.evaluate(episode).logits)
+    assert torch.equal(module.evaluate(episode).outputs, cli.model.evaluate(episode).outputs)
     assert module.test_adaptation_steps == 3
 
 

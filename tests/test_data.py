@@ -13,7 +13,7 @@ import torch
 from torchvision.datasets import utils as torchvision_utils
 
 from fewshot.data import GlyphsDataModule, OmniglotDataModule, archives
-from fewshot.data.base import with_rotations
+from fewshot.data.images import with_rotations
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError
 

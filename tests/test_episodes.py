@@ -27,7 +27,7 @@ def equal(one: Episode, other: Episode) -> bool:
 @settings(deadline=None)
 @given(ways=st.integers(1, CLASSES), shots=st.integers(1, 10), queries=st.integers(1, 10), tasks=st.integers(1, 4))
 def test_an_episode_has_n_classes_with_k_supports_and_q_queries_each(ways, shots, queries, tasks):
-    support, query = episodes(ways=ways, shots=shots, queries=queries).__getitems__(range(tasks))
+    support, query, classes = episodes(ways=ways, shots=shots, queries=queries).__getitems__(range(tasks))
     assert support.x.shape == (tasks, ways * shots, 1, 4, 4)
     assert query.x.shape == (tasks, ways * queries, 1, 4, 4)
     for task in range(tasks):
@@ -37,6 +37,7 @@ def test_an_episode_has_n_classes_with_k_supports_and_q_queries_each(ways, shots
         label = torch.cat([support.y, query.y], dim=1)[task]
         # One class per label, one label per class; and no drawing twice, so none in both support and query.
         assert len(set(zip(image_class.tolist(), label.tolist()))) == len(set(image_class.tolist())) == ways
+        assert torch.equal(image_class, classes[task][label])
         drawings = torch.cat([support.x, query.x], dim=1)[task, :, 0, 0, :2]
         assert len(drawings.unique(dim=0)) == ways * (shots + queries)
 
@@ -44,7 +45,9 @@ def test_an_episode_has_n_classes_with_k_supports_and_q_queries_each(ways, shots
 def test_an_episode_is_a_function_of_seed_split_and_number_alone():
     whole = episodes()
     assert equal(whole[7], episodes()[7])
-    assert equal(whole[7], Episode(*(type(part)(part.x[2:3], part.y[2:3]) for part in whole.__getitems__([5, 6, 7]))))
+    assert equal(
+        whole[7], Episode(*(type(part)(part.x[2:3], part.y[2:3]) for part in whole.__getitems__([5, 6, 7])[:2]))
+    )
     assert equal(whole[7], episodes(first=5, length=10)[2])
     np.random.seed(1), torch.manual_seed(1)  # no global state comes in
     assert equal(whole[7], episodes()[7])

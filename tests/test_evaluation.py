@@ -73,12 +73,12 @@ def test_a_sweep_says_what_tests_say(runs, both, tmp_path, capsys):
         report = rows(max((tmp_path / "logs" / row["name"]).glob("test/*"), key=lambda place: place.name), "test.json")
         for name in ("accuracy", "std", "ci95", "episodes", "ways", "shots", "split_digest", "adaptation_steps"):
             assert row[name] == pytest.approx(report[name], abs=1e-6)
-        assert len(row["accuracies"]) == 6
-        assert sum(row["accuracies"]) / 6 == pytest.approx(row["accuracy"], abs=1e-6)
+        assert len(row["scores"]) == 6
+        assert sum(row["scores"]) / 6 == pytest.approx(row["accuracy"], abs=1e-6)
         assert f"{row['accuracy']:.2%}" in screen
     with (folder / "results.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert [float(line["accuracy"]) for line in table] == [row["accuracy"] for row in swept]
+    assert [float(line["score"]) for line in table] == [row["accuracy"] for row in swept]
     assert {"algorithm", "knob", "std", "ci95", "episodes", "split", "seconds"} <= table[0].keys()
     assert (folder / "accuracy.png").stat().st_size > 10_000
     events = EventAccumulator(str(folder / "tensorboard" / "glyphs_maml")).Reload()
@@ -143,7 +143,7 @@ def test_a_sweep_leaves_other_logs_alone(runs, tmp_path):
 
 def test_a_comparison_is_paired(runs, both, tmp_path, capsys):
     main(["compare", both, "--shots=[1,4]", f"--folder={tmp_path}", "--data.test_episodes=8"])
-    ours, theirs = (row["accuracies"] for row in rows(tmp_path)[:2])
+    ours, theirs = (row["scores"] for row in rows(tmp_path)[:2])
     first, second = rows(tmp_path, "compare.json")
     assert (first["first"], first["second"], first["value"], second["value"]) == (
         "glyphs_maml",
@@ -244,7 +244,7 @@ def test_an_exported_checkpoint_is_small_and_tests_the_same(runs, tmp_path, fail
     assert torch.load(small, weights_only=True)["GlyphsDataModule"]["train"] == whole["GlyphsDataModule"]["train"]
     main(["compare", f"--ckpt_paths=[{maml(runs)},{small}]", f"--folder={tmp_path}"])
     ours, theirs = rows(tmp_path)
-    assert ours["accuracies"] == theirs["accuracies"]
+    assert ours["scores"] == theirs["scores"]
     assert ours["loss"] == theirs["loss"]
     assert "can be tested, but its training cannot go on" in fails("fit", f"--ckpt_path={small}")
     assert "exists: give another name" in fails("export", f"--ckpt_path={maml(runs)}", f"--to={small}")

@@ -6,7 +6,7 @@ from conftest import REPOSITORY
 
 LAYERS = [
     {"__init__"},
-    {"errors", "layers", "allocator", "quiet"},
+    {"errors", "layers", "allocator", "quiet", "objectives"},
     {"episodes", "networks", "metrics"},
     {"inner_loop", "plots", "checkpoints"},
     {"data", "algorithms"},

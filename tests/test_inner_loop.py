@@ -106,12 +106,17 @@ def test_learners_are_given_after_every_step(loop_class):
     assert errors == pytest.approx([ERROR * (1 - A * (X**2 + 1)) ** step for step in range(4)])
 
 
+def as_numbers(episode: Episode) -> Episode:
+    """In float64, 0 to 1."""
+    return Episode(*(Examples(part.x.double() / 255, part.y) for part in (episode.support, episode.query)))
+
+
 def maml(**options: object) -> tuple[MAMLModule, Episode]:
     """A small MAML in float64, and two 3-way 2-shot tasks."""
-    module = MAMLModule(Conv4(channels=4), ways=3, inner_lr=0.3, **options).double()
+    module = MAMLModule(Conv4(channels=4), outputs=3, inner_lr=0.3, **options).double()
     images = torch.randint(256, (9, 6, 16, 16), dtype=torch.uint8)
     episode = ImageEpisodes(images, split="train", ways=3, shots=2, queries=3, length=2).__getitems__([0, 1])
-    return module, Episode(*(part._replace(x=part.x.double() / 255) for part in episode))
+    return module, as_numbers(episode)
 
 
 OPTIONS = list(
@@ -127,7 +132,7 @@ def test_the_outer_gradient_agrees_with_finite_differences(inner_loop, learn, ad
     )
 
     def loss() -> Tensor:
-        return module.loss(module(episode).logits, episode.query.y)
+        return module.loss(module(episode).outputs, episode.query.y)
 
     parameters = list(module.parameters())
     gradients = torch.autograd.grad(loss(), parameters)
@@ -155,8 +160,8 @@ def test_an_evaluation_equals_training_and_leaves_the_weights_alone(adapt):
     before = {name: value.clone() for name, value in module.state_dict().items()}
     with torch.no_grad():  # as Lightning validates
         prediction = module.evaluate(episode)
-    torch.testing.assert_close(prediction.logits, module(episode).logits)
-    assert not prediction.logits.requires_grad
+    torch.testing.assert_close(prediction.outputs, module(episode).outputs)
+    assert not prediction.outputs.requires_grad
     torch.testing.assert_close(prediction.before, torch.stack([module.network(x) for x in episode.query.x]))
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
 
@@ -164,7 +169,7 @@ def test_an_evaluation_equals_training_and_leaves_the_weights_alone(adapt):
 def test_no_steps_leave_the_predictions_as_they_were():
     module, episode = maml(test_adaptation_steps=0)
     prediction = module.evaluate(episode)
-    assert torch.equal(prediction.logits, prediction.before)
+    assert torch.equal(prediction.outputs, prediction.before)
 
 
 def test_inference_mode_is_refused_with_the_way_out():
@@ -191,7 +196,7 @@ def test_an_inductive_prediction_does_not_depend_on_the_other_queries():
     for mode, same in (("inductive", True), ("transductive", False)):
         module, episode = maml(batch_norm=mode)
         one = episode._replace(query=Examples(episode.query.x[:, :1], episode.query.y[:, :1]))
-        difference = module.evaluate(episode).logits[:, :1] - module.evaluate(one).logits
+        difference = module.evaluate(episode).outputs[:, :1] - module.evaluate(one).outputs
         assert (difference.abs().max() < 1e-12) == same
 
 
@@ -202,9 +207,9 @@ def test_second_order_gradients_survive_bf16_autocast():
     module = MAMLModule(Conv4(channels=32), inner_lr=1.0)
 
     def gradient(order: str, bf16: bool) -> Tensor:
-        module.order = order
+        module.first_order = order == "first"
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            loss = module.loss(module(episode).logits, episode.query.y)
+            loss = module.loss(module(episode).outputs, episode.query.y)
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(module.network.parameters()))])
 
     exact = gradient("second", bf16=False)

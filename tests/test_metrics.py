@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fewshot.algorithms import EpisodicModule
 from fewshot.metrics import EpisodeStatistics, paired_difference
+from fewshot.objectives import OBJECTIVES
 
 
 def test_a_summary_by_hand():
@@ -26,9 +26,24 @@ def test_one_episode_has_no_spread():
 def test_accuracy_is_per_task_and_loss_over_all():
     logits = torch.tensor([[[2.0, 0.0], [2.0, 0.0]], [[0.0, 2.0], [0.0, 2.0]]])
     labels = torch.tensor([[0, 1], [1, 1]])
-    assert EpisodicModule.accuracies(logits, labels).tolist() == [0.5, 1.0]
+    objective = OBJECTIVES["cross-entropy"]
+    assert objective.scores(logits, labels).tolist() == [0.5, 1.0]
     right = torch.log1p(torch.exp(torch.tensor(-2.0)))  # -log of softmax(2, 0) at its larger entry
-    torch.testing.assert_close(EpisodicModule.loss(logits, labels), (3 * right + right + 2) / 4)
+    torch.testing.assert_close(objective.loss(logits, labels), (3 * right + right + 2) / 4)
+
+
+def test_a_squared_error_is_per_task_and_loss_over_all():
+    outputs = torch.tensor([[[1.0], [2.0]], [[3.0], [0.0]]])
+    targets = torch.tensor([[[1.0], [0.0]], [[0.0], [0.0]]])
+    assert OBJECTIVES["mse"].scores(outputs, targets).tolist() == [2.0, 4.5]
+    assert OBJECTIVES["mse"].loss(outputs, targets) == 3.25
+
+
+def test_scores_are_shown_in_their_units():
+    assert OBJECTIVES["cross-entropy"].show(0.9712, 0.0034) == "97.12% ± 0.34%"
+    assert OBJECTIVES["mse"].show(0.3456, 0.0214) == "0.346 ± 0.021"
+    assert OBJECTIVES["cross-entropy"].difference(0.0012, 0.0034) == "+0.12 ± 0.34"
+    assert OBJECTIVES["mse"].difference(-0.2, 0.1) == "-0.200 ± 0.100"
 
 
 def test_a_paired_difference_by_hand():

@@ -29,9 +29,9 @@ def test_distances_by_hand():
 def test_predictions_are_those_of_the_nearest_centroid(shots):
     data = GlyphsDataModule(shots=shots, meta_batch_size=8)
     data.setup("fit")
-    support, query = data.on_after_batch_transfer(data.dataset("val").__getitems__(range(8)), 0)
+    support, query, _ = data.on_after_batch_transfer(data.dataset("val").__getitems__(range(8)), 0)
     module = ProtoNetModule(Conv4(running_statistics=True)).eval()
-    predicted = module(Episode(support, query)).logits.argmax(-1)
+    predicted = module(Episode(support, query)).outputs.argmax(-1)
     with torch.no_grad():
         for task in range(8):
             reference = NearestCentroid().fit(module.network(support.x[task]), support.y[task])
@@ -45,4 +45,4 @@ def test_a_query_is_judged_on_its_own():
     module = ProtoNetModule(Conv4(running_statistics=True)).eval()
     one = episode._replace(query=Examples(episode.query.x[:, :1], episode.query.y[:, :1]))
     # Convolutions over another number of images may add up in another order.
-    torch.testing.assert_close(module(one).logits, module(episode).logits[:, :1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module(one).outputs, module(episode).outputs[:, :1], rtol=1e-4, atol=1e-5)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.autograd import Function
@@ -15,6 +14,7 @@ from torch.optim.optimizer import Optimizer
 from fewshot.episodes import Episode
 from fewshot.errors import FewShotError
 from fewshot.metrics import EpisodeStatistics
+from fewshot.objectives import OBJECTIVES, LossName
 
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
 
@@ -23,11 +23,11 @@ class Prediction(NamedTuple):
     """What an algorithm says of the queries of T tasks.
 
     Attributes:
-        logits: After adaptation, ``[T, N*Q, N]``.
+        outputs: After adaptation: logits ``[T, N*Q, N]``, or for regression numbers ``[T, Q, 1]``.
         before: Before adaptation, the same shape; ``None`` for an algorithm that has no such thing.
     """
 
-    logits: Tensor
+    outputs: Tensor
     before: Tensor | None = None
 
 
@@ -55,33 +55,54 @@ class EpisodicModule(LightningModule, ABC):
 
     Logs ``train/loss`` and ``train/accuracy`` every outer step, and ``{val,test}/{loss,accuracy,accuracy_std,
     accuracy_ci95}`` over the episodes of an evaluation; the algorithms that adapt add ``loss_before`` and
-    ``accuracy_before``.
+    ``accuracy_before``. For regression it is ``mse`` in place of ``accuracy``.
 
     Attributes:
-        episode_accuracies: The accuracy of each episode of the last evaluation, in their order on one device.
+        objective: The loss, and the metric that goes with it.
+        episode_scores: The metric of each episode of the last evaluation, in their order on one device.
 
     Args:
         meta_lr: Outer step size of Adam (Kingma and Ba, 2015, https://arxiv.org/abs/1412.6980).
         lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
+        loss: ``cross-entropy`` for classification, ``mse`` for regression.
     """
 
-    def __init__(self, meta_lr: float, lr_scheduler: LRSchedulerCallable | None) -> None:
+    def __init__(
+        self, meta_lr: float, lr_scheduler: LRSchedulerCallable | None, loss: LossName = "cross-entropy"
+    ) -> None:
         super().__init__()
         if meta_lr <= 0:
             raise FewShotError(f"meta_lr must be positive, not {meta_lr}")
         self.meta_lr = meta_lr
         self.lr_scheduler = lr_scheduler
-        self._accuracies = EpisodeStatistics()
-        self.episode_accuracies: list[float] = []
+        self.objective = OBJECTIVES[loss]
+        self.loss = self.objective.loss
+        self._loss_name = loss
+        self._scores = EpisodeStatistics()
+        self.episode_scores: list[float] = []
+
+    def setup(self, stage: str) -> None:
+        """Refuses data whose targets do not suit the loss.
+
+        Raises:
+            FewShotError: If labels are to be regressed, or numbers to be classified.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if getattr(data, "loss", self._loss_name) != self._loss_name:
+            wants = "learns to classify" if self._loss_name == "cross-entropy" else "learns a regression"
+            raise FewShotError(
+                f"{type(self).__name__} {wants} (loss {self._loss_name}), and {type(data).__name__} has other targets: "
+                f"choose a learner with --model.loss {data.loss}, or other data"  # type: ignore[union-attr]
+            )
 
     @abstractmethod
     def forward(self, episode: Episode) -> Prediction:
         """Predicts the queries as in training, differentiably."""
 
     def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
-        """The loss whose gradient is the outer step, and the logits of the queries."""
-        logits = self(episode).logits
-        return self.loss(logits, episode.query.y), logits
+        """The loss whose gradient is the outer step, and the outputs for the queries."""
+        outputs = self(episode).outputs
+        return self.loss(outputs, episode.query.y), outputs
 
     def evaluate(self, episode: Episode) -> Prediction:
         """Predicts the queries as in validation and test."""
@@ -91,21 +112,11 @@ class EpisodicModule(LightningModule, ABC):
         """How this algorithm evaluates, for the test report: adaptation steps, batch-norm mode."""
         return {}
 
-    @staticmethod
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy over all examples (and tasks): logits ``[..., N]``, labels ``[...]``."""
-        return F.cross_entropy(logits.flatten(0, -2), labels.flatten())
-
-    @staticmethod
-    def accuracies(logits: Tensor, labels: Tensor) -> Tensor:
-        """Accuracy of each task, 0 to 1: logits ``[T, n, N]``, labels ``[T, n]``, result ``[T]``."""
-        return (logits.argmax(-1) == labels).float().mean(-1)
-
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
         """One outer step."""
-        loss, logits = self.outer_loss(episode)
-        self.log("train/loss", loss, batch_size=len(logits))
-        self.log("train/accuracy", self.accuracies(logits.detach(), episode.query.y).mean(), batch_size=len(logits))
+        loss, outputs = self.outer_loss(episode)
+        scores = self.objective.scores(outputs.detach(), episode.query.y)
+        self.log_dict({"train/loss": loss, f"train/{self.objective.metric}": scores.mean()}, batch_size=len(outputs))
         return loss
 
     def validation_step(self, episode: Episode, batch_idx: int) -> dict[str, Tensor]:
@@ -117,31 +128,31 @@ class EpisodicModule(LightningModule, ABC):
         return self._judge(episode, "test")
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the accuracy over all validation episodes."""
+        """Logs the metric over all validation episodes."""
         self._log_summary("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs the accuracy over all test episodes."""
+        """Logs the metric over all test episodes."""
         self._log_summary("test")
 
     def _judge(self, episode: Episode, split: str) -> dict[str, Tensor]:
         prediction = self.evaluate(episode)
-        labels = episode.query.y
-        self._accuracies.update(self.accuracies(prediction.logits, labels))
-        metrics = {f"{split}/loss": self.loss(prediction.logits, labels)}
+        targets, metric, scores = episode.query.y, self.objective.metric, self.objective.scores
+        self._scores.update(scores(prediction.outputs, targets))
+        metrics = {f"{split}/loss": self.loss(prediction.outputs, targets)}
         if prediction.before is not None:
-            metrics[f"{split}/loss_before"] = self.loss(prediction.before, labels)
-            metrics[f"{split}/accuracy_before"] = self.accuracies(prediction.before, labels).mean()
-        self.log_dict(metrics, batch_size=len(labels), sync_dist=True)
-        return {"predictions": prediction.logits.argmax(-1)}
+            metrics[f"{split}/loss_before"] = self.loss(prediction.before, targets)
+            metrics[f"{split}/{metric}_before"] = scores(prediction.before, targets).mean()
+        self.log_dict(metrics, batch_size=len(targets), sync_dist=True)
+        return {name: value for name, value in prediction._asdict().items() if value is not None}
 
     def _log_summary(self, split: str) -> None:
-        summary = self._accuracies.summary()
-        self.episode_accuracies = self._accuracies.compute().flatten().tolist()
-        self._accuracies.reset()
-        self.log(f"{split}/accuracy", summary.mean, prog_bar=True)
+        summary, metric = self._scores.summary(), self.objective.metric
+        self.episode_scores = self._scores.compute().flatten().tolist()
+        self._scores.reset()
+        self.log(f"{split}/{metric}", summary.mean, prog_bar=True)
         self.log("step", float(self.trainer.global_step))  # for the x-axis; Lightning's own is one less
-        self.log_dict({f"{split}/accuracy_std": summary.std, f"{split}/accuracy_ci95": summary.ci95})
+        self.log_dict({f"{split}/{metric}_std": summary.std, f"{split}/{metric}_ci95": summary.ci95})
 
     def configure_optimizers(self) -> Any:
         """Adam on everything that is learned."""

@@ -1,16 +1,13 @@
 """Gradients as a list of tensor operations, recorded once and replayed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils import _pytree as pytree
-
-from fewshot.episodes import Episode
 
 
 class Outer(NamedTuple):
@@ -18,17 +15,17 @@ class Outer(NamedTuple):
 
     Attributes:
         loss: The outer loss.
-        logits: Those of the queries, ``[T, N*Q, N]``.
+        outputs: Those for the queries, ``[T, n, D]``.
         gradients: Of the loss, in every parameter.
     """
 
     loss: Tensor
-    logits: Tensor
+    outputs: Tensor
     gradients: list[Tensor]
 
 
 class Recorded:
-    """A function of parameters and an episode that records its operations on its first call and replays them later.
+    """A function of parameters and tensors that records its operations on its first call and replays them later.
 
     What is left out is the work of Python, ``vmap`` and autograd. A replay gives memory back as soon as it is not
     needed; the recording holds on to every intermediate result, once. The function must do the same operations whatever
@@ -36,34 +33,37 @@ class Recorded:
     Another shape, data type, device or precision is recorded anew.
     """
 
-    def __init__(self, function: Callable[[list[Tensor], Episode], Outer]) -> None:
+    def __init__(self, function: Callable[[Sequence[Tensor], Sequence[Tensor]], Outer]) -> None:
         self.function = function
         self.programs: dict[Any, Callable[..., Any]] = {}
 
-    def __call__(self, parameters: list[Tensor], episode: Episode) -> Outer:
-        """Records where needed, and runs."""
+    def __call__(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor], variant: Hashable = None) -> Outer:
+        """Records where needed, and runs.
+
+        Args:
+            parameters: Of the learner.
+            inputs: The examples first.
+            variant: Options of the learner that may change: another one is recorded anew, too.
+        """
         parameters = [parameter.detach() for parameter in parameters]
-        tensors, structure = pytree.tree_flatten(episode)
-        device = tensors[0].device.type
+        device = inputs[0].device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        key = precision, *((t.shape, t.stride(), t.dtype, t.device) for t in [*parameters, *tensors])
+        key = variant, precision, *((t.shape, t.stride(), t.dtype, t.device) for t in [*parameters, *inputs])
         if key not in self.programs:
             start = time.perf_counter()
-            self.programs[key] = self._record(parameters, tensors, structure)
+            self.programs[key] = self._record(parameters, inputs)
             seconds = time.perf_counter() - start
-            rank_zero_info(
-                f"Recorded the outer step of {len(episode.query.y)} tasks, once for all, in {seconds:.1f} s."
-            )
+            rank_zero_info(f"Recorded the outer step of {len(inputs[0])} tasks, once for all, in {seconds:.1f} s.")
         with torch.no_grad(), torch.autocast(device, enabled=False):  # both are in the recording
-            loss, logits, *gradients = self.programs[key](parameters, tensors)
-        return Outer(loss, logits, gradients)
+            loss, outputs, *gradients = self.programs[key](parameters, list(inputs))
+        return Outer(loss, outputs, gradients)
 
-    def _record(self, parameters: list[Tensor], tensors: list[Tensor], structure: Any) -> Callable[..., Any]:
-        def flat(parameters: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
-            loss, logits, gradients = self.function(parameters, pytree.tree_unflatten(tensors, structure))
-            return [loss, logits, *gradients]
+    def _record(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor]) -> Callable[..., Any]:
+        def flat(parameters: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+            loss, outputs, gradients = self.function(parameters, inputs)
+            return [loss, outputs, *gradients]
 
-        program = make_fx(flat)(parameters, tensors)
+        program = make_fx(flat)(list(parameters), list(inputs))
         program.graph.eliminate_dead_code()
         program.recompile()
         return program

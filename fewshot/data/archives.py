@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from pytorch_lightning.utilities import rank_zero_warn
 from rich.progress import track
 
-from fewshot.data.base import ClassImages
+from fewshot.data.images import ClassImages
 from fewshot.errors import FewShotError
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/"

@@ -12,7 +12,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fewshot.data.base import ClassImages, EpisodicDataModule, Split
+from fewshot.data.images import ClassImages, ImageDataModule, Split
 
 # First words of the Unicode names of the letters. Braille is left out: its patterns differ by position alone, which
 # the drawings vary.
@@ -23,7 +23,7 @@ TRAIN, VAL = 0.7, 0.1  # shares of the characters; the rest is for test
 SEED = 0  # of the strokes
 
 
-class GlyphsDataModule(EpisodicDataModule):
+class GlyphsDataModule(ImageDataModule):
     """Letters of 14 alphabets, each "drawn" 20 times by random affine and elastic strokes; 28 x 28, ink bright.
 
     Rendered from the DejaVu Sans that comes with matplotlib in a few seconds: a stand-in with Omniglot's shapes and

@@ -7,14 +7,14 @@ from typing import Any, Literal
 import numpy as np
 
 from fewshot.data.archives import download, load_omniglot
-from fewshot.data.base import ClassImages, EpisodicDataModule, Split
+from fewshot.data.images import ClassImages, ImageDataModule, Split
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError
 
 LAKE_VALIDATION_ALPHABETS = 5
 
 
-class OmniglotDataModule(EpisodicDataModule):
+class OmniglotDataModule(ImageDataModule):
     """Omniglot, 28 x 28, ink bright.
 
     Lake, Salakhutdinov and Tenenbaum, 2015, Human-level concept learning through probabilistic program induction,
@@ -32,7 +32,7 @@ class OmniglotDataModule(EpisodicDataModule):
             ``split: file``.
         cache_dir: Folder for the decoded images; ``~/.cache/fewshot`` if not given.
         rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
-        **episodes: The options of every episodic data set.
+        **episodes: The options of every episodic data set of images.
 
     Raises:
         FewShotError: If an option is out of range, or ``split_dir`` does not go with ``split``.

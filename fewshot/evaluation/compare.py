@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Accelerator, Row, measure, write_csv, write_json
+from fewshot.evaluation.measure import Accelerator, Row, measure, score, write_csv, write_json
 from fewshot.evaluation.plan import plan
 from fewshot.metrics import paired_difference
+from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure
 
 
@@ -30,7 +31,7 @@ def compare(
     """Compares two or more checkpoints episode by episode: paired difference, its confidence interval, paired t-test.
 
     All see the same episodes. With values of shots, adaptation steps, ways or queries, they are compared at each of
-    them. Writes compare.json and compare.csv, beside results.json and results.csv with each one's accuracy, and
+    them. Writes compare.json and compare.csv, beside results.json and results.csv with each one's score, and
     difference.png if there are several values. What was tested before in the same folder, here or by ``fewshot sweep``,
     is not tested again. The p-values are of one comparison each, not adjusted for their number.
 
@@ -66,7 +67,7 @@ def compare(
         figure = lines_figure(
             difference_lines(pairs),
             xlabel=pairs[0]["knob"].replace("_", " "),
-            ylabel="paired difference in accuracy (points)",
+            ylabel=f"paired difference in {BY_METRIC[pairs[0]['metric']].label}",
             level=0,
         )
         figure.savefig(folder / "difference.png", dpi=150)
@@ -82,9 +83,12 @@ def paired(rows: Sequence[Row]) -> list[Row]:
     pairs = []
     for value in dict.fromkeys(row["value"] for row in rows):
         for ours, theirs in combinations([row for row in rows if row["value"] == value], 2):
-            difference = paired_difference(ours["accuracies"], theirs["accuracies"])
+            difference = paired_difference(ours["scores"], theirs["scores"])
             if difference.p < 0.05:
-                verdict = f"{(ours if difference.mean > 0 else theirs)['name']} is ahead"
+                higher = difference.mean > 0
+                verdict = (
+                    f"{(ours if higher == BY_METRIC[ours['metric']].higher_is_better else theirs)['name']} is ahead"
+                )
             else:
                 verdict = "undecided"
             pairs.append(
@@ -93,8 +97,9 @@ def paired(rows: Sequence[Row]) -> list[Row]:
                     "value": value,
                     "first": ours["name"],
                     "second": theirs["name"],
-                    "first_accuracy": ours["accuracy"],
-                    "second_accuracy": theirs["accuracy"],
+                    "metric": ours["metric"],
+                    "first_score": score(ours),
+                    "second_score": score(theirs),
                     "difference": difference.mean,
                     "ci95": difference.ci95,
                     "t": difference.t if isfinite(difference.t) else None,  # JSON knows no infinity
@@ -107,12 +112,12 @@ def paired(rows: Sequence[Row]) -> list[Row]:
 
 
 def difference_lines(pairs: Sequence[Row]) -> dict[str, Line]:
-    """The differences of each pair over the values, in percentage points."""
-    lines = {}
+    """The differences of each pair over the values, of accuracies in percentage points."""
+    lines, scale = {}, BY_METRIC[pairs[0]["metric"]].scale
     for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in pairs):
         own = [pair for pair in pairs if (pair["first"], pair["second"]) == (first, second)]
         x = [pair["value"] for pair in own]
-        y, ci = [100 * pair["difference"] for pair in own], [100 * pair["ci95"] for pair in own]
+        y, ci = [scale * pair["difference"] for pair in own], [scale * pair["ci95"] for pair in own]
         lines[f"{first} - {second}"] = Line(x, y, ci)
     return lines
 
@@ -124,10 +129,11 @@ def comparison_table(pairs: Sequence[Row]) -> Table:
     for column in [*([knob] if knob else []), "first", "second", "first - second", "p", "at 5 %"]:
         table.add_column(column, overflow="fold")
     for pair in pairs:
+        objective = BY_METRIC[pair["metric"]]
         cells = [
-            f"{pair['first']} {pair['first_accuracy']:.2%}",
-            f"{pair['second']} {pair['second_accuracy']:.2%}",
-            f"{100 * pair['difference']:+.2f} ± {100 * pair['ci95']:.2f}",
+            f"{pair['first']} {objective.show(pair['first_score'])}",
+            f"{pair['second']} {objective.show(pair['second_score'])}",
+            objective.difference(pair["difference"], pair["ci95"]),
             f"{pair['p']:.1g}",
             pair["verdict"],
         ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.data import EpisodicDataModule
-from fewshot.parser import Parser
+from fewshot.parser import Parser, link
 
 
 class Loaded(NamedTuple):
@@ -43,7 +43,7 @@ def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
     parser.add_argument("--config", action="config")
     parser.add_lightning_class_args(EpisodicModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(EpisodicDataModule, "data", subclass_mode=True)
-    parser.link_arguments("data.init_args.ways", "model.init_args.ways")
+    link(parser)
     config = parser.parse_args(["--config", json.dumps(record["config"]), *options])
     made = parser.instantiate_classes(config)
     options_json = parser.dump(config, format="json", skip_link_targets=False)

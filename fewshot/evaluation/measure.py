@@ -17,15 +17,16 @@ from fewshot.checkpoints import SafeCheckpointIO
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
 from fewshot.evaluation.plan import Point, named
+from fewshot.objectives import BY_METRIC
 from fewshot.quiet import quietly
 
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
 Row = dict[str, Any]
-"""One result: what ``test.json`` says, and ``name``, ``knob``, ``value``, ``seconds``, ``accuracies`` per episode."""
+"""One result: what ``test.json`` says, and ``name``, ``knob``, ``value``, ``seconds``, ``scores`` per episode."""
 
 COLUMNS = (
-    "name", "algorithm", "knob", "value", "accuracy", "std", "ci95", "accuracy_before", "loss", "episodes", "ways",
+    "name", "algorithm", "knob", "value", "metric", "score", "std", "ci95", "before", "loss", "episodes", "ways",
     "shots", "queries", "adaptation_steps", "batch_norm", "split", "split_digest", "rotations", "seed", "seconds",
     "checkpoint",
 )  # fmt: skip
@@ -69,8 +70,20 @@ def measure(points: Sequence[Point], folder: Path, accelerator: Accelerator) -> 
         for point in points
     ]
     write_json(folder / "results.json", rows)
-    write_csv(folder / "results.csv", rows, COLUMNS)
+    write_csv(
+        folder / "results.csv", [{**row, "score": score(row), "before": score(row, "_before")} for row in rows], COLUMNS
+    )
     return rows
+
+
+def score(row: Row, suffix: str = "") -> Any:
+    """The mean of the row's metric over the episodes, or with ``_before`` that before adaptation, if there is one."""
+    return row.get(row["metric"] + suffix)
+
+
+def shown(row: Row) -> str:
+    """The same with its confidence half-width, as people read it."""
+    return BY_METRIC[row["metric"]].show(score(row), row["ci95"])
 
 
 def write_json(file: Path, rows: Sequence[Row]) -> None:
@@ -106,7 +119,7 @@ def _test(point: Point, accelerator: Accelerator) -> Row:
         **Report.report(trainer),
         "seconds": round(time.perf_counter() - start, 2),
         "key": point.key,
-        "accuracies": [round(accuracy, 6) for accuracy in learner.module.episode_accuracies],
+        "scores": [round(value, 6) for value in learner.module.episode_scores],
     }
 
 

@@ -20,6 +20,9 @@ KNOBS = {
 }
 """What may be varied at test time, and the option of ``fewshot test`` that does."""
 
+OPTIONS = {"seed": "--data.seed", "split": "--data (its split)", "split_digest": "--data (the digest of its split)"}
+"""How to call what decides which episodes a test sees, where it is not --data.test_<name>."""
+
 
 class Point(NamedTuple):
     """One test to be done.
@@ -107,18 +110,19 @@ def _one_knob(knobs: Mapping[str, list[int] | None]) -> tuple[str | None, list[i
 class _Described(NamedTuple):
     name: str  # of the run
     options: str  # all of them
-    episodes: dict[str, Any]  # what decides which episodes a test sees, by the option that sets it
+    episodes: dict[str, Any]  # what decides which episodes a test sees
 
 
 def _points(paths: Sequence[Path], knob: str | None, value: int | None, options: list[str]) -> list[Point]:
     """The tests of all checkpoints at one value."""
     described = [_describe(path, options) for path in paths]
     for (ours, here), (theirs, there) in pairwise(zip(paths, [one.episodes for one in described])):
-        for option in here:
-            if here[option] != there[option]:
+        for what in [*here, *there]:
+            if here.get(what) != there.get(what):
+                option = OPTIONS.get(what, f"--data.test_{what}")
                 raise FewShotError(
-                    f"{ours} and {theirs} would not be tested on the same episodes: {option} is {here[option]} for one "
-                    f"and {there[option]} for the other. Set it for both"
+                    f"{ours} and {theirs} would not be tested on the same episodes: {option} is {here.get(what)} for "
+                    f"one and {there.get(what)} for the other. Set it for both"
                 )
     points = []
     for name, path, one in zip(tell_apart([one.name for one in described], paths), paths, described):
@@ -134,16 +138,7 @@ def _describe(path: Path, options: list[str]) -> _Described:
         name, _, data, resolved = load(path, options)
         data.prepare_data()
         data.setup("test")
-    episodes = {
-        "--data.test_ways": data.test_ways,
-        "--data.test_shots": data.test_shots,
-        "--data.test_queries": data.test_queries,
-        "--data.test_episodes": data.episodes["test"],
-        "--data.test_rotations": data.test_rotations,
-        "--data.seed": data.seed,
-        "--data (its split)": f"{data.split_name()}, digest {data.digest}",
-    }
-    return _Described(name, resolved, episodes)
+    return _Described(name, resolved, data.describe())
 
 
 def _typed(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""``fewshot sweep``: how the accuracy of trained learners depends on one thing at test time."""
+"""``fewshot sweep``: how the score of trained learners depends on one thing at test time."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Accelerator, Row, measure
+from fewshot.evaluation.measure import Accelerator, Row, measure, score, shown
 from fewshot.evaluation.plan import plan
+from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure
 
 
@@ -29,9 +30,9 @@ def sweep(
 ) -> list[Row]:
     """Meta-tests any number of checkpoints at several values of shots, adaptation steps, ways or queries.
 
-    All see the same episodes. Writes results.json, results.csv and accuracy.png, and TensorBoard's scalars and figure,
-    and prints the table. What was tested before in the same folder is not tested again, so an interrupted sweep goes
-    on with what is missing.
+    All see the same episodes. Writes results.json, results.csv and accuracy.png (mse.png for regression), and
+    TensorBoard's scalars and figure, and prints the table. What was tested before in the same folder is not tested
+    again, so an interrupted sweep goes on with what is missing.
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
@@ -60,48 +61,49 @@ def sweep(
         raise FewShotError("nothing to vary: give the values of one, as in --shots [1,4,6,8,10]")
     folder = folder or Path("logs", f"sweep_{knob}")
     rows = measure(points, folder, accelerator)
-    figure = lines_figure(accuracy_lines(rows), xlabel=knob.replace("_", " "), ylabel="test accuracy (%)")
-    figure.savefig(folder / "accuracy.png", dpi=150)
+    objective = BY_METRIC[rows[0]["metric"]]
+    figure = lines_figure(score_lines(rows), xlabel=knob.replace("_", " "), ylabel=f"test {objective.label}")
+    figure.savefig(folder / f"{objective.metric}.png", dpi=150)
     log(rows, figure, folder / "tensorboard")
     console = Console(markup=False)
-    console.print(accuracy_table(rows))
-    console.print(f"Results: {folder / 'results.json'}, results.csv, accuracy.png", soft_wrap=True)
+    console.print(score_table(rows))
+    console.print(f"Results: {folder / 'results.json'}, results.csv, {objective.metric}.png", soft_wrap=True)
     return rows
 
 
 def log(rows: Sequence[Row], figure: Figure, folder: Path) -> None:
-    """Writes the accuracies for TensorBoard, a run per checkpoint whose steps are the values, and the figure."""
+    """Writes the scores for TensorBoard, a run per checkpoint whose steps are the values, and the figure."""
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier sweep
-    tag = f"test/accuracy_over_{rows[0]['knob']}"
+    tag = f"test/{rows[0]['metric']}_over_{rows[0]['knob']}"
     for number, name in enumerate(dict.fromkeys(row["name"] for row in rows)):
         own = [row for row in rows if row["name"] == name]
         with SummaryWriter(str(folder / name.replace("/", "_")[-80:])) as writer:
             for row in own:
-                writer.add_scalar(tag, row["accuracy"], row["value"])
+                writer.add_scalar(tag, score(row), row["value"])
             if number == 0:
                 writer.add_figure(f"{tag}/figure", figure)  # TensorBoard shows one kind of data per tag
 
 
-def accuracy_lines(rows: Sequence[Row]) -> dict[str, Line]:
-    """The accuracies of each checkpoint over the values, in percent with their confidence half-widths."""
-    lines = {}
+def score_lines(rows: Sequence[Row]) -> dict[str, Line]:
+    """The scores of each checkpoint over the values with their confidence half-widths, accuracies in percent."""
+    lines, scale = {}, BY_METRIC[rows[0]["metric"]].scale
     for name in dict.fromkeys(row["name"] for row in rows):
         own = [row for row in rows if row["name"] == name]
         x = [row["value"] for row in own]
-        lines[name] = Line(x, [100 * row["accuracy"] for row in own], [100 * row["ci95"] for row in own])
+        lines[name] = Line(x, [scale * score(row) for row in own], [scale * row["ci95"] for row in own])
     return lines
 
 
-def accuracy_table(rows: Sequence[Row]) -> Table:
+def score_table(rows: Sequence[Row]) -> Table:
     """A row per checkpoint, a column per value."""
     first, knob = rows[0], rows[0]["knob"]
     units = {"ways": "-way", "shots": "-shot", "queries": " queries"}
-    fixed = " ".join(f"{first[name]}{unit}" for name, unit in units.items() if name != knob)
-    table = Table(title=f"accuracy, {fixed}, {first['episodes']} episodes, split {first['split']}")
+    fixed = " ".join(f"{first[name]}{unit}" for name, unit in units.items() if name != knob and name in first)
+    table = Table(title=f"{first['metric']}, {fixed}, {first['episodes']} episodes, split {first['split']}")
     values = dict.fromkeys(row["value"] for row in rows)
     for column in ["", *(f"{knob} = {value}" for value in values)]:
         table.add_column(column, overflow="fold")
     for name in dict.fromkeys(row["name"] for row in rows):
-        cells = [f"{row['accuracy']:.2%} ± {row['ci95']:.2%}" for row in rows if row["name"] == name]
+        cells = [shown(row) for row in rows if row["name"] == name]
         table.add_row(name, *cells)
     return table

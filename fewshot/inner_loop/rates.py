@@ -1,12 +1,29 @@
 """Inner step sizes: fixed, or learned together with the initial weights."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fewshot.networks import PerStepBatchNorm
+
 LearnInnerLR = Literal["none", "meta-sgd", "per-step"]
+
+Weights = dict[str, Tensor]
+
+
+class Descent(Protocol):
+    """What an inner step does with a gradient."""
+
+    def descend(self, step: int, weights: Weights, gradients: Sequence[Tensor]) -> Weights:
+        """The weights ``[T, ...]`` after one step, given the gradients of each in its order."""
+
+
+def adaptable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """What the inner loop adapts of a module: all of its parameters but those that exist once per inner step."""
+    fixed = {id(p) for norm in module.modules() if isinstance(norm, PerStepBatchNorm) for p in norm.parameters()}
+    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) not in fixed}
 
 
 class InnerRates(nn.Module):
@@ -22,7 +39,7 @@ class InnerRates(nn.Module):
     Args:
         learn: Which of the three.
         inner_lr: The fixed rate, or where the learned ones start.
-        adapted: The module whose parameters are adapted; the rates follow the order of its ``named_parameters()``.
+        adapted: The module whose parameters are adapted; the rates follow the order of :func:`adaptable`.
         steps: Number of inner steps in training.
     """
 
@@ -31,10 +48,11 @@ class InnerRates(nn.Module):
         self.learn = learn
         self.inner_lr = inner_lr
         self.steps = steps
-        self.names = [name for name, _ in adapted.named_parameters()]
+        parameters = adaptable(adapted)
+        self.names = list(parameters)
         shapes = {
             "none": [],
-            "meta-sgd": [parameter.shape for parameter in adapted.parameters()],
+            "meta-sgd": [parameter.shape for parameter in parameters.values()],
             "per-step": [torch.Size([steps])] * len(self.names),
         }[learn]
         self.values = nn.ParameterList(torch.full(shape, inner_lr) for shape in shapes)
@@ -47,6 +65,11 @@ class InnerRates(nn.Module):
             return list(self.values)
         return [value[min(step, self.steps - 1)] for value in self.values]
 
+    def descend(self, step: int, weights: Weights, gradients: Sequence[Tensor]) -> Weights:
+        """A step down the gradients."""
+        updates = zip(weights.items(), self.at(step), gradients)
+        return {name: _down(weight, rate, gradient) for (name, weight), rate, gradient in updates}
+
     def named_scalars(self) -> dict[str, Tensor]:
         """The learned rates as scalars to plot: the mean over each weight tensor, or one per step."""
         if self.learn == "meta-sgd":
@@ -56,3 +79,10 @@ class InnerRates(nn.Module):
             for name, value in zip(self.names, self.values)
             for step, rate in enumerate(value.detach())
         }
+
+
+def _down(weight: Tensor, rate: Tensor | float, gradient: Tensor) -> Tensor:
+    """``weight - rate * gradient`` in one pass over the memory."""
+    if isinstance(rate, Tensor):
+        return torch.addcmul(weight, rate, gradient, value=-1)
+    return torch.sub(weight, gradient, alpha=rate)
