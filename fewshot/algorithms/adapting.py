@@ -60,7 +60,8 @@ class AdaptingModule(EpisodicModule):
                 f"adaptation_steps must not be negative: got {adaptation_steps} in training and "
                 f"{test_adaptation_steps} in test"
             )
-        if keeps_running_statistics(network) is not None:
+        self.normalised = keeps_running_statistics(network) is not None
+        if self.normalised:
             self._refuse_batch_norm(network)
         frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
         if frozen:
@@ -135,5 +136,6 @@ class AdaptingModule(EpisodicModule):
             return learners(episode.query.x), before
 
     def describe(self) -> dict[str, Any]:
-        """Adaptation steps and batch-norm mode."""
-        return {"adaptation_steps": self.test_adaptation_steps, "batch_norm": self.batch_norm}
+        """Adaptation steps, and the batch-norm mode of a network that has some."""
+        steps = {"adaptation_steps": self.test_adaptation_steps}
+        return {**steps, "batch_norm": self.batch_norm} if self.normalised else steps

@@ -156,11 +156,14 @@ class EpisodicModule(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Adam on everything that is learned."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.meta_lr)
-        if self.lr_scheduler is None:
+        return self.scheduled(torch.optim.Adam(self.parameters(), lr=self.meta_lr), self.lr_scheduler)
+
+    @staticmethod
+    def scheduled(optimizer: Optimizer, lr_scheduler: LRSchedulerCallable | None) -> Any:
+        """An optimiser with its schedule, stepped once per outer step, as Lightning wants it."""
+        if lr_scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler(optimizer), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Names the algorithm in the checkpoint."""

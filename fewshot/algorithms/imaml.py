@@ -1,0 +1,171 @@
+"""MAML with implicit gradients: the outer gradient without the path of the inner steps."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fewshot.algorithms.adapting import AdaptingModule
+from fewshot.algorithms.base import LRSchedulerCallable, Prediction, with_gradient
+from fewshot.episodes import Episode
+from fewshot.errors import FewShotError
+from fewshot.inner_loop import BatchNormMode, InnerRates, VectorizedInnerLoop, VectorizedLearners, Weights
+from fewshot.networks import Embedding
+from fewshot.objectives import LossName
+
+
+class ProximalDescent(InnerRates):
+    """Gradient steps on the support loss plus λ/2 ‖φ - θ‖².
+
+    Args:
+        inner_lr: Step size.
+        adapted: The module whose parameters are θ.
+        strength: λ.
+    """
+
+    def __init__(self, inner_lr: float, adapted: nn.Module, strength: float) -> None:
+        super().__init__("none", inner_lr, adapted, 1)
+        self.start = [adapted]  # in a list, so that it is not a part of this module
+        self.strength = strength
+
+    def descend(self, step: int, weights: Weights, gradients: Sequence[Tensor]) -> Weights:
+        """A step down the gradients, and back towards the start."""
+        start = dict(self.start[0].named_parameters())
+        pulls = (self.strength * (weight - start[name].detach()) for name, weight in weights.items())
+        return super().descend(step, weights, [gradient + pull for gradient, pull in zip(gradients, pulls)])
+
+
+def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
+    """Solves A x = b for many symmetric positive definite A at once, from x = 0.
+
+    Hestenes and Stiefel, 1952, Methods of Conjugate Gradients for Solving Linear Systems.
+
+    Args:
+        product: From vectors ``[T, P]`` to A times each.
+        b: Right-hand sides, ``[T, P]``.
+        steps: Steps; with P of them the solution is exact but for rounding.
+    """
+    x, residual = torch.zeros_like(b), b
+    direction, square = b, b.square().sum(1, keepdim=True)
+    for _ in range(steps):
+        image = product(direction)
+        curvature = (direction * image).sum(1, keepdim=True)
+        length = square / curvature.clamp_min(torch.finfo(b.dtype).tiny)
+        x, residual = x + length * direction, residual - length * image
+        before, square = square, residual.square().sum(1, keepdim=True)
+        direction = residual + square / before.clamp_min(torch.finfo(b.dtype).tiny) * direction
+    return x
+
+
+class IMAMLModule(AdaptingModule):
+    """iMAML: MAML whose adapted weights φ minimise the support loss plus λ/2 ‖φ - θ‖².
+
+    Their outer gradient is then (I + H/λ)⁻¹ ∇L_query(φ), H the Hessian of the support loss at φ, whatever way led
+    there: no path of inner steps is kept, so memory does not depend on their number. It is solved by conjugate
+    gradients, with products of H from autograd.
+
+    Rajeswaran, Finn, Kakade and Levine, 2019, Meta-Learning with Implicit Gradients,
+    https://arxiv.org/abs/1909.04630. Deviations: the inner problem is solved by gradient descent alone (the paper has
+    a Hessian-free solver, too), and no damping is added to λ (the authors' code does).
+
+    Args:
+        network: The embedding network; a linear head goes on top of it.
+        outputs: Outputs of the head: classes per task, N, or 1 for regression; the command line takes it from the data.
+        inner_lr: Inner step size.
+        adaptation_steps: Inner gradient steps in training.
+        test_adaptation_steps: Inner gradient steps in validation and test; as in training if not given.
+        strength: λ, how strongly the adapted weights are held to the initial ones.
+        cg_steps: Steps of conjugate gradients.
+        batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
+            (``transductive``), or the support set's (``inductive``).
+        task_chunk_size: Adapt so many tasks at a time, to need less memory; all of the meta-batch if not given. Results
+            are the same.
+        loss: ``cross-entropy`` for classification, ``mse`` for regression.
+        meta_lr: Outer step size of Adam.
+        lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
+
+    Raises:
+        FewShotError: If a number is out of range, or the network's batch norm keeps running statistics.
+    """
+
+    inner_loop: VectorizedInnerLoop
+
+    def __init__(
+        self,
+        network: Embedding,
+        outputs: int = 5,
+        inner_lr: float = 0.1,
+        adaptation_steps: int = 16,
+        test_adaptation_steps: int | None = None,
+        strength: float = 2.0,
+        cg_steps: int = 5,
+        batch_norm: BatchNormMode = "transductive",
+        task_chunk_size: int | None = None,
+        loss: LossName = "cross-entropy",
+        meta_lr: float = 1e-3,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(
+            network, outputs, adaptation_steps, test_adaptation_steps, batch_norm, task_chunk_size, loss, meta_lr,
+            lr_scheduler,
+        )  # fmt: skip
+        for name, value in {"inner_lr": inner_lr, "strength": strength}.items():
+            if value <= 0:
+                raise FewShotError(f"{name} must be positive, not {value}")
+        if cg_steps < 1:
+            raise FewShotError(f"cg_steps must be at least 1, not {cg_steps}")
+        self.strength, self.cg_steps = strength, cg_steps
+        self.inner_loop = VectorizedInnerLoop(
+            self.network,
+            ProximalDescent(inner_lr, self.network, strength),
+            self.loss,
+            adapt="all",
+            batch_norm=batch_norm,
+        )
+
+    def forward(self, episode: Episode) -> Prediction:
+        """Adapts to each task and predicts its queries; the way there cannot be differentiated."""
+        *_, learners = self.adapt(episode.support, self.adaptation_steps, "none")
+        return Prediction(learners(episode.query.x))
+
+    def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
+        """The loss of the queries, with the implicit gradient, and the outputs for them."""
+        parameters = list(self.network.parameters())
+        total = [torch.zeros_like(parameter) for parameter in parameters]
+        outputs = []
+        for part in episode.split(self.task_chunk_size):
+            predicted, gradients = self.implicit_gradients(part)
+            torch._foreach_add_(total, [gradient.sum(0) for gradient in gradients], alpha=1 / len(episode.query.y))
+            outputs.append(predicted)
+        whole = torch.cat(outputs)
+        return with_gradient(self.loss(whole, episode.query.y), parameters, total), whole
+
+    def implicit_gradients(self, episode: Episode) -> tuple[Tensor, list[Tensor]]:
+        """The outputs for the queries, and each task's gradient in each parameter, ``[T, ...]``."""
+        *_, learners = self.adapt(episode.support, self.adaptation_steps, "none")
+        weights = {name: weight.detach().requires_grad_() for name, weight in learners.weights.items()}
+        tensors, tasks = list(weights.values()), len(episode.query.y)
+        with torch.enable_grad():
+            adapted = VectorizedLearners(self.inner_loop, weights, episode.support.x, self.adaptation_steps, graph=True)
+            outputs = adapted(episode.query.x)
+            outer = torch.autograd.grad(tasks * self.loss(outputs, episode.query.y), tensors)
+            losses = self.inner_loop.losses(weights, episode.support)
+            inner = torch.autograd.grad(losses.sum(), tensors, create_graph=True)
+
+        def product(vectors: Tensor) -> Tensor:
+            of_hessian = torch.autograd.grad(inner, tensors, unflatten(vectors, tensors), retain_graph=True)
+            return vectors + flatten(of_hessian) / self.strength
+
+        solved = conjugate_gradient(product, flatten(outer), self.cg_steps)
+        return outputs.detach(), unflatten(solved, tensors)
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors ``[T, ...]`` as vectors ``[T, P]``."""
+    return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
+
+
+def unflatten(vectors: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Undoes :func:`flatten`."""
+    parts = vectors.split([tensor[0].numel() for tensor in like], dim=1)
+    return [part.view_as(tensor) for part, tensor in zip(parts, like)]
