@@ -36,24 +36,29 @@ class ProximalDescent(InnerRates):
 
 
 def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
-    """Solves A x = b for many symmetric positive definite A at once, from x = 0.
+    """Solves A x = b for many symmetric A at once, from x = 0.
 
-    Hestenes and Stiefel, 1952, Methods of Conjugate Gradients for Solving Linear Systems.
+    Hestenes and Stiefel, 1952, Methods of Conjugate Gradients for Solving Linear Systems. Where A turns out not to be
+    positive definite, a system is left as far as it was solved (Steihaug, 1983), or x = b if that is at the first step.
 
     Args:
         product: From vectors ``[T, P]`` to A times each.
         b: Right-hand sides, ``[T, P]``.
         steps: Steps; with P of them the solution is exact but for rounding.
     """
-    x, residual = torch.zeros_like(b), b
-    direction, square = b, b.square().sum(1, keepdim=True)
-    for _ in range(steps):
+    x, residual, direction = torch.zeros_like(b), b, b
+    square = b.square().sum(1, keepdim=True)
+    solving = torch.ones_like(square, dtype=torch.bool)
+    for step in range(steps):
         image = product(direction)
         curvature = (direction * image).sum(1, keepdim=True)
-        length = square / curvature.clamp_min(torch.finfo(b.dtype).tiny)
+        solving = solving & (curvature > 0)
+        if step == 0:
+            x = torch.where(solving, x, b)
+        length = torch.where(solving, square / curvature, 0)
         x, residual = x + length * direction, residual - length * image
         before, square = square, residual.square().sum(1, keepdim=True)
-        direction = residual + square / before.clamp_min(torch.finfo(b.dtype).tiny) * direction
+        direction = residual + torch.where(solving, square / before, 0) * direction
     return x
 
 
