@@ -144,9 +144,9 @@ class MAMLModule(AdaptingModule):
         if self.global_step >= self.multi_step_loss_steps:
             return None
         steps, progress = self.adaptation_steps, self.global_step / self.multi_step_loss_steps
-        weights = torch.full([steps], max(1 - progress, 0.03) / steps)
-        weights[-1] = 1 - weights[:-1].sum()
-        return weights.to(self.device)
+        first = max(1 - progress, 0.03) / steps
+        weights = [first] * (steps - 1) + [1 - first * (steps - 1)]
+        return next(self.parameters()).new_tensor(weights)
 
     def forward(self, episode: Episode, every_step: bool = False) -> Prediction:
         """Adapts to each task and predicts its queries, differentiably in the initial weights and learned rates.
