@@ -77,8 +77,9 @@ def measure(work: Work, engines: Iterable[str], rounds: int) -> list[Row]:
     workers, rows = [], []
     for engine in engines:
         workers.append(Worker(engine, work))
-        loss, norm, first = workers[-1].answer()  # it has compiled
-        rows.append({**work._asdict(), "engine": engine, "loss": loss, "norm": norm, "first": first, "seconds": []})
+        loss, norm, first, idle = workers[-1].answer()  # it has compiled
+        told = {"loss": loss, "norm": norm, "first": first, "idle_mb": idle}
+        rows.append({**work._asdict(), "engine": engine, **told, "seconds": []})
     for _ in range(rounds):
         for worker, row in zip(workers, rows):
             row["seconds"].append(worker.step())

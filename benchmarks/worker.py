@@ -1,8 +1,9 @@
 """A process that holds one engine and one work, and times one step for every line that it reads.
 
 ``python -m benchmarks.worker ENGINE WORK`` prints, as lines of JSON: the loss, the norm of the gradient and the seconds
-of the first step (compilation included); then the seconds of each step asked for, taken right after another one, as in
-a training, since the engines before it have emptied the caches; at the end, its peak memory in MB.
+of the first step (compilation included), and the peak memory in MB before it; then the seconds of each step asked for,
+taken right after another one, as in a training, since the engines before it have emptied the caches; at the end, its
+peak memory in MB.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import engines
+from benchmarks import engines, family
 from benchmarks.work import Work
 from fewshot.allocator import keep_freed_memory
 
@@ -28,11 +29,13 @@ def main() -> None:
     keep_freed_memory()  # for all engines, as fewshot's command line does for itself
     answers = os.fdopen(os.dup(1), "w")
     with contextlib.redirect_stdout(sys.stderr):  # libraries may print what they like
-        step = getattr(engines, sys.argv[1])(Work(*json.loads(sys.argv[2])))
+        name, work = sys.argv[1], Work(*json.loads(sys.argv[2]))
+        step = getattr(engines if hasattr(engines, name) else family, name)(work)
+        idle = peak_mb()
         start = time.perf_counter()
         loss, norm = step()
         first = time.perf_counter() - start
-        print(json.dumps([loss, norm, first]), file=answers, flush=True)
+        print(json.dumps([loss, norm, first, idle]), file=answers, flush=True)
         for _ in sys.stdin:
             step()
             start = time.perf_counter()

@@ -19,7 +19,7 @@ from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
 from fewshot.inner_loop import InnerRates
 from fewshot.objectives import BY_METRIC
-from fewshot.plots import episode_figure, fits_figure
+from fewshot.plots import episode_figure, fits_grid
 
 EVERY_N_STEPS = 50  # Lightning's own default for the other values of training
 STARTED_AT = "train/started_at"
@@ -107,7 +107,8 @@ class EpisodeFigure(Callback):
         """Draws the first task of the first meta-batch; of a regression, the first four."""
         if batch_idx == 0 and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
             if isinstance(pl_module, EpisodicModule) and pl_module.objective.metric == "mse":
-                figure = fits_figure(batch, outputs)
+                fits = {"before": outputs["before"], "after": outputs["outputs"]}
+                figure = fits_grid(batch.split(4)[0], {"": fits})
             else:
                 figure = episode_figure(batch, outputs["outputs"].argmax(-1))
             trainer.logger.experiment.add_figure("val/episode", figure, trainer.global_step)

@@ -1,19 +1,15 @@
 """``make homework``: MAML's inner learning rate, fixed and learned, and MAML against a prototypical network."""
 
-import os
-import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-import yaml
 from jsonargparse import auto_cli
 
-from fewshot.checkpoints import read_checkpoint
-from fewshot.cli import one_line_errors, prepare, run
-from fewshot.evaluation import compare, curves, read_curve, sweep
+from fewshot.cli import one_line_errors, prepare
+from fewshot.driver import draw, hardware, markdown, sections, train
+from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
@@ -72,31 +68,16 @@ def homework(
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
     prepare()
-    place = [] if root is None else [f"--data.root={root}"]
-    for name in RUNS:
-        train(name, folder, configs, max_steps, place)
+    place = {} if root is None else {"data.root": str(root)}
+    for name, (config, changes) in RUNS.items():
+        options = {f"model.{option}": value for option, value in changes.items()}
+        train(name, configs / f"{config}.yaml", {**options, **place}, folder, max_steps)
     tested = test(folder, {"test_episodes": episodes, **({} if root is None else {"root": str(root)})})
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     figures(folder, report)
-    (report / "tables.md").write_text(f"{hardware()}\n\n{tables(folder, tested)}")
+    (report / "tables.md").write_text(f"Tables of `make homework`: {hardware()}.\n\n{tables(folder, tested)}")
     print(f"Tables and figures: {report}")
-
-
-def train(name: str, folder: Path, configs: Path, max_steps: int | None, place: list[str]) -> None:
-    """Does one of the :data:`RUNS`, or what is missing of it."""
-    config, options = RUNS[name]
-    file = configs / f"{config}.yaml"
-    steps = yaml.safe_load(file.read_text())["trainer"]["max_steps"] if max_steps is None else max_steps
-    words = ["fit", f"--config={file}", f"--name={name}", f"--trainer.default_root_dir={folder}", *place]
-    words += [f"--trainer.max_steps={steps}", *(f"--model.{option}={value}" for option, value in options.items())]
-    last = folder / "checkpoints" / name / "last.ckpt"
-    if last.exists():
-        if read_checkpoint(last)["global_step"] >= steps:
-            return
-        words.append(f"--ckpt_path={last}")
-    print("$ fewshot", *words, flush=True)
-    run(words)
 
 
 def test(folder: Path, data: dict[str, object]) -> Tested:
@@ -129,18 +110,11 @@ def figures(folder: Path, report: Path) -> None:
         shutil.copy(folder / "results" / picture, report / picture.replace("/", "_"))
 
 
-def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accuracy", smoothing: float = 0.6) -> None:
-    """Lays the training curves of some runs over one another."""
-    place = folder / "results" / "curves" / picture.stem
-    curves([folder / "logs" / name for name in names], tag=tag, smoothing=smoothing, folder=place)
-    shutil.copy(place / "curves.png", picture)
-
-
 def tables(folder: Path, tested: Tested) -> str:
     """All tables, in Markdown."""
     fair = [row | {"name": "maml_0.4, inductive"} for row in tested.shots_inductive]
     fair += [row for row in tested.shots if row["name"] == "protonet"]
-    sections = {
+    shown = {
         "Runs": runs_table(folder, tested),
         "Fixed and learned": pairs_table(pair for pair in tested.pairs if (pair["first"], pair["second"]) in PAIRS),
         "More support examples": shots_table(tested.shots, tested.ahead),
@@ -149,7 +123,7 @@ def tables(folder: Path, tested: Tested) -> str:
         "Learned rates": rates_table(folder),
         "20-way": pairs_table(tested.twenty_pairs),
     }
-    return "\n".join(f"## {title}\n\n{table}" for title, table in sections.items())
+    return sections(shown)
 
 
 def runs_table(folder: Path, tested: Tested) -> str:
@@ -215,22 +189,6 @@ def percent(value: float, ci95: float | None = None) -> str:
 def points(pair: Row) -> str:
     """``+0.12 ± 0.34``, in percentage points."""
     return f"{100 * pair['difference']:+.2f} ± {100 * pair['ci95']:.2f}"
-
-
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
-
-
-def hardware() -> str:
-    """What this ran on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    processor = models[0] if models else platform.processor() or platform.machine()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"Tables of `make homework`: {processor}, {os.cpu_count()} cores, {device}, torch {torch.__version__}."
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from torch.nn.functional import normalize, softplus
 INPUTS = torch.tensor([[0.3, 1.0], [0.83, 1.0]], dtype=torch.float64)  # (x, 1) of each task
 TARGETS = torch.tensor([0.05, 0.75], dtype=torch.float64)
 INNER_LR = 0.3
+THETA = (3.25, -2.75)  # a point near the valley, where the directions differ
 BASIN = 0.01  # the basin is where the meta-loss is below this
 A_AXIS = torch.linspace(-2, 10, 121, dtype=torch.float64)
 GRID = torch.stack(torch.meshgrid(A_AXIS, A_AXIS - 8, indexing="xy"), -1)  # b, from -10 to 2, by a by (a, b)
@@ -152,7 +153,7 @@ def draw_directions(axis: Axes, theta: Tensor, steps: int, inner_lr: float) -> N
 
 def meta_loss_figure(
     steps: Sequence[int] = (0, 1, 2, 5, 10, 20),
-    theta: Sequence[float] = (3.25, -2.75),
+    theta: Sequence[float] = THETA,
     inner_lr: float = INNER_LR,
 ) -> Figure:
     """Draws the meta-loss over (a, b), a panel per number of inner steps, and where the algorithms move theta.

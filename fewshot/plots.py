@@ -60,28 +60,28 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
     return figure
 
 
-def fits_figure(
-    episode: Episode, outputs: Mapping[str, Tensor], tasks: int = 4, names: Mapping[str, str] = {"outputs": "after"}
-) -> Figure:
-    """Draws the first tasks of a meta-batch of regressions: support points, the true function, and predictions of it.
+def fits_grid(episode: Episode, outputs: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """Draws what several learners make of all tasks of a meta-batch of regressions: a row per learner.
 
     Args:
         episode: The meta-batch, inputs and targets ``[T, n, 1]``.
-        outputs: Predictions for the queries by name, ``[T, n, 1]`` each.
-        tasks: Panels to draw at most.
-        names: What to call predictions in the legend, where it is not their name.
+        outputs: For each learner, predictions for the queries by name, ``[T, n, 1]`` each.
     """
-    tasks = min(tasks, len(episode.query.y))
-    figure = Figure(figsize=(3.2 * tasks, 3), layout="constrained")
-    axes = figure.subplots(1, tasks, squeeze=False, sharex=True)[0]
-    for task, axis in enumerate(axes):
-        draw_fit(axis, episode, {names.get(name, name): y for name, y in outputs.items()}, task)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small")
+    tasks = len(episode.query.y)
+    figure = Figure(figsize=(3.2 * tasks, 2.2 * len(outputs)), layout="constrained")
+    axes = figure.subplots(len(outputs), tasks, squeeze=False, sharex=True, sharey="col")
+    for row, (name, predictions) in zip(axes, outputs.items()):
+        row[0].set_ylabel(name)
+        for task, axis in enumerate(row):
+            draw_fit(axis, episode, predictions, task)
+            top = episode.query.y[task].abs().max().item()
+            axis.set_ylim(-1.5 * top, 1.5 * top)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize="small")
     return figure
 
 
 def draw_fit(axis: Axes, episode: Episode, outputs: Mapping[str, Tensor], task: int) -> None:
-    """Draws one regression of a meta-batch; see :func:`fits_figure`."""
+    """Draws one regression: support points, the true function, and predictions of it; see :func:`fits_grid`."""
 
     def flat(values: Tensor) -> np.ndarray:
         return values[task].flatten().float().numpy(force=True)

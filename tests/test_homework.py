@@ -7,7 +7,7 @@ import torch
 import yaml
 from conftest import REPOSITORY
 
-from fewshot import homework
+from fewshot import driver, homework
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_homework_trains_tests_and_reports(tiny, tmp_path, omniglot, monkeyp
     page = (REPOSITORY / "docs" / "homework.md").read_text()
     assert {path.name for path in report.glob("*.png")} >= set(re.findall(r"\(homework/(\w.*?\.png)\)", page))
 
-    monkeypatch.setattr(homework, "run", lambda words: pytest.fail(f"trained again: {words}"))
+    monkeypatch.setattr(driver, "run", lambda words: pytest.fail(f"trained again: {words}"))
     homework.homework(**options, max_steps=1)
     with pytest.raises(pytest.fail.Exception, match=r"last\.ckpt"):  # goes on from there
         homework.homework(**options, max_steps=2)

@@ -8,12 +8,13 @@ LAYERS = [
     {"__init__"},
     {"errors", "layers", "allocator", "quiet", "objectives"},
     {"episodes", "networks", "metrics"},
-    {"inner_loop", "plots", "checkpoints"},
+    {"inner_loop", "plots", "checkpoints", "metaloss"},
     {"data", "algorithms"},
     {"callbacks", "parser"},
     {"evaluation"},
     {"cli"},
-    {"demo", "homework", "__main__"},
+    {"driver"},
+    {"demo", "homework", "family", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
