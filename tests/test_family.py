@@ -53,9 +53,9 @@ def test_every_run_of_the_family_has_its_config():
 
 
 def test_the_costs_are_measured_and_drawn(tmp_path, capsys):
-    costs.main(out=tmp_path, rounds=1, tasks=2, steps=[1])
+    costs.main(out=tmp_path, algorithms=("reptile", "imaml"), rounds=1, tasks=2, steps=[1])
     rows = json.loads((tmp_path / "costs.json").read_text())["rows"]
-    assert [row["engine"] for row in rows] == list(costs.ALGORITHMS)
+    assert [row["engine"] for row in rows] == ["reptile", "imaml"]
     assert all(row["peak_mb"] > row["idle_mb"] > 0 and len(row["seconds"]) == 1 for row in rows)
     assert (tmp_path / "costs.png").stat().st_size > 10_000
     assert "peak memory" in capsys.readouterr().out
