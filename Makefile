@@ -1,9 +1,9 @@
-# make demo, make homework, make test, make bench: each sets up .venv by itself, once.
+# make demo, make homework, make family, make test, make bench: each sets up .venv by itself, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo homework test bench lint clean
+.PHONY: install demo homework family test bench lint clean
 
 install: $(STAMP)
 
@@ -22,6 +22,10 @@ demo: $(STAMP)
 
 homework: $(STAMP)  # STEPS=500: outer steps of each training, in place of those of the configs
 	$(VENV)/bin/python -m fewshot.homework $(if $(STEPS),--max_steps $(STEPS))
+
+family: $(STAMP)  # STEPS=100: as above
+	$(VENV)/bin/python -m fewshot.family $(if $(STEPS),--max_steps $(STEPS))
+	$(VENV)/bin/python -m benchmarks.family
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -100,7 +100,8 @@ class PerStepBatchNorm(nn.Module):
     """Batch normalisation whose scale and shift are other ones after each number of inner steps.
 
     Antoniou, Edwards and Storkey, 2019, How to Train Your MAML, https://arxiv.org/abs/1810.09502, section 4. They are
-    learned by the outer loop alone. Statistics are of the batch at hand.
+    learned by the outer loop alone. Deviation: no running statistics per step. The authors' code keeps some and never
+    normalises by them; here, too, statistics are of the batch at hand.
 
     Args:
         norm: The batch norm that it stands in for; its scale and shift are where each starts.

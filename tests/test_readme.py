@@ -44,7 +44,7 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path, monkeypatch, o
     (tmp_path / "checkpoints" / "pretrained").symlink_to(REPOSITORY / "checkpoints" / "pretrained")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
-    assert len(COMMANDS) == 13
+    assert len(COMMANDS) == 15
     for number, command in enumerate(COMMANDS):
         program, *words = shlex.split(command)
         if program == "tensorboard":
@@ -82,9 +82,13 @@ def test_the_python_of_the_readme_works(tmp_path, monkeypatch, omniglot, caplog)
 def test_the_makefile_has_the_targets_of_the_readme(target):
     dry = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True)
     assert dry.returncode == 0
-    assert {"demo": "fewshot.demo", "homework": "fewshot.homework", "test": "pytest", "bench": "-m benchmarks"}[
-        target
-    ] in dry.stdout
+    assert {
+        "demo": "fewshot.demo",
+        "homework": "fewshot.homework",
+        "family": "fewshot.family",
+        "test": "pytest",
+        "bench": "-m benchmarks",
+    }[target] in dry.stdout
 
 
 def test_the_readme_installs_learn2learn_as_the_makefile_does():
@@ -96,7 +100,9 @@ def test_the_readme_installs_learn2learn_as_the_makefile_does():
 def test_every_option_of_the_readme_is_an_option(capsys):
     help_text = ""
     for words in (["--help"], ["--model.help", "MAMLModule"], ["--model.help", "ProtoNetModule"],
-                  ["--data.help", "OmniglotDataModule"]):  # fmt: skip
+                  ["--model.help", "ReptileModule"], ["--model.help", "IMAMLModule"],
+                  ["--model.help", "PretrainedModule"], ["--data.help", "OmniglotDataModule"],
+                  ["--data.help", "SinusoidDataModule"]):  # fmt: skip
         with pytest.raises(SystemExit):
             main(["fit", *words])
         help_text += capsys.readouterr().out
