@@ -74,8 +74,8 @@ def fits_grid(episode: Episode, outputs: Mapping[str, Mapping[str, Tensor]]) -> 
         row[0].set_ylabel(name)
         for task, axis in enumerate(row):
             draw_fit(axis, episode, predictions, task)
-            top = episode.query.y[task].abs().max().item()
-            axis.set_ylim(-1.5 * top, 1.5 * top)
+            top = max(2.0, 1.5 * episode.query.y[task].abs().max().item())
+            axis.set_ylim(-top, top)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize="small")
     return figure
 
