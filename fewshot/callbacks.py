@@ -106,9 +106,12 @@ class EpisodeFigure(Callback):
     ) -> None:
         """Draws the first task of the first meta-batch; of a regression, the first four."""
         if batch_idx == 0 and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-            if isinstance(pl_module, EpisodicModule) and pl_module.objective.metric == "mse":
-                fits = {"before": outputs["before"], "after": outputs["outputs"]}
-                figure = fits_grid(batch.split(4)[0], {"": fits})
+            if batch.query.x.shape[2:] == batch.query.y.shape[2:] == (1,):  # a function of one number
+                fits = {"before": outputs.get("before"), "after": outputs["outputs"]}
+                drawn = {name: values for name, values in fits.items() if values is not None}
+                figure = fits_grid(batch.split(4)[0], {"": drawn})
+            elif batch.query.x.ndim != 5:
+                return
             else:
                 figure = episode_figure(batch, outputs["outputs"].argmax(-1))
             trainer.logger.experiment.add_figure("val/episode", figure, trainer.global_step)

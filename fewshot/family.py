@@ -32,7 +32,7 @@ def cosine(steps: int) -> dict[str, str]:
 
 SINUSOID: dict[str, dict[str, str]] = {
     "sinusoid_maml": {},
-    "sinusoid_maml_paper": {
+    "sinusoid_maml_one_step": {
         "model.adaptation_steps": "1",
         "model.multi_step_loss_steps": "0",
         "model.meta_lr": "0.001",
@@ -63,7 +63,7 @@ OMNIGLOT: dict[str, dict[str, str]] = {
 }
 """The trainings on Omniglot: shorter than those of the configs, for two cores."""
 
-CONFIGS = {"sinusoid_maml_paper": "sinusoid_maml", "omniglot_maml_5w5s": "omniglot_maml"}
+CONFIGS = {"sinusoid_maml_one_step": "sinusoid_maml", "omniglot_maml_5w5s": "omniglot_maml"}
 FIVE_SHOT = ["omniglot_maml_5w5s", "omniglot_reptile"]
 STEPS = list(range(11))
 SHOWN = [0, 1, 2, 5, 10]
@@ -158,7 +158,9 @@ def omniglot(folder: Path, report: Path, data: dict[str, object]) -> dict[str, s
     one, one_inductive = test(one_shot, 1), test(two_ways, 1, batch_norm="inductive")
     five, five_inductive = test(FIVE_SHOT, 5), test(FIVE_SHOT, 5, batch_norm="inductive")
     draw(one_shot, folder, report / "omniglot_curves.png")
-    pairs = [pair for rows in (one, one_inductive, five, five_inductive) for pair in paired(rows)]
+    inductive = [*one_inductive, *(row for row in one if row["batch_norm"] == "inductive")]
+    groups = [[row for row in one if row["batch_norm"] == "transductive"], inductive, five, five_inductive]
+    pairs = [{**pair, "mode": rows[0]["batch_norm"]} for rows in groups for pair in paired(rows)]
     return {
         "Omniglot, 5-way 1-shot": accuracy_table(folder, [*one, *one_inductive]),
         "Omniglot, 5-way 5-shot": accuracy_table(folder, [*five, *five_inductive]),
@@ -219,18 +221,18 @@ def accuracy_table(folder: Path, rows: Sequence[Row]) -> str:
 
 
 def pairs_table(pairs: Iterable[Row]) -> str:
-    """Paired differences."""
+    """Paired differences; of those with a ``mode``, by the statistics that normalise the queries."""
     lines = []
     for pair in pairs:
         objective = BY_METRIC[pair["metric"]]
         lines.append(
             (
                 pair["knob"].replace("_", " "),
-                pair["value"],
+                f"{pair['value']} {pair.get('mode', '')}".strip(),
                 pair["first"],
                 pair["second"],
                 objective.difference(pair["difference"], pair["ci95"]),
-                "" if pair["t"] is None else f"{pair['t']:.1f}",
+                f"{pair['t']:.1f}",
                 f"{pair['p']:.1g}",
                 pair["verdict"],
             )

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fewshot.errors import FewShotError
 from fewshot.layers import BatchNorm, Conv2d, batch_norm
 
 
@@ -53,7 +54,7 @@ class Conv4(Embedding):
         running_statistics: bool = False,
     ) -> None:
         super().__init__()
-        self.out_features = channels
+        self.in_channels, self.out_features = in_channels, channels
         stride = 2 if downsample == "stride" else 1
         self.convolutions = nn.ModuleList(
             Conv2d(in_channels if i == 0 else channels, channels, kernel_size=3, stride=stride, padding=1)
@@ -66,6 +67,11 @@ class Conv4(Embedding):
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds images ``[n, C, H, W]`` as ``[n, channels]``."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise FewShotError(
+                f"the network takes images of {self.in_channels} channels, and the data have examples of shape "
+                f"{list(x.shape[1:])}: choose another --model.network"
+            )
         for convolution, norm in zip(self.convolutions, self.norms):
             x = self.pool(torch.relu(norm(convolution(x), support_size)))
         return x.mean(dim=(2, 3))
@@ -85,12 +91,19 @@ class MLP(Embedding):
 
     def __init__(self, in_features: int = 1, widths: tuple[int, ...] = (40, 40)) -> None:
         super().__init__()
-        self.out_features = widths[-1]
+        if min([in_features, *widths]) < 1 or not widths:
+            raise FewShotError(f"in_features and all widths must be at least 1: got {in_features} and {list(widths)}")
+        self.in_features, self.out_features = in_features, widths[-1]
         self.layers = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise([in_features, *widths]))
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds ``[n, ...]`` as ``[n, widths[-1]]``."""
         x = x.flatten(1)
+        if x.shape[1] != self.in_features:
+            raise FewShotError(
+                f"the network takes {self.in_features} numbers per example, and the data have {x.shape[1]}: "
+                f"--model.network.in_features {x.shape[1]}"
+            )
         for layer in self.layers:
             x = torch.relu(layer(x))
         return x
@@ -124,12 +137,15 @@ class PerStepBatchNorm(nn.Module):
         return batch_norm(x, self.weight[step], self.bias[step], self.eps, support_size)
 
 
-def per_step(network: nn.Module, steps: int) -> None:
-    """Gives every batch norm of a network scales and shifts per inner step, in place."""
+def per_step(network: nn.Module, steps: int) -> int:
+    """Gives every batch norm of a network scales and shifts per inner step, in place, and says how many there were."""
+    count = 0
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, BatchNorm):
                 setattr(module, name, PerStepBatchNorm(child, steps))
+                count += 1
+    return count
 
 
 def keeps_running_statistics(network: nn.Module) -> bool | None:

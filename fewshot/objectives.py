@@ -7,6 +7,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot.errors import FewShotError
+
 LossName = Literal["cross-entropy", "mse"]
 
 
@@ -15,6 +17,7 @@ class Objective:
     """A loss, and the metric that goes with it.
 
     Attributes:
+        name: What the loss is called in options.
         loss: Mean over all examples (and tasks): from outputs ``[..., n, D]`` and targets ``[..., n]`` or
             ``[..., n, D]`` to a scalar.
         metric: What the scores are called in logs and reports.
@@ -23,6 +26,7 @@ class Objective:
         percent: Whether the metric is shown in percent.
     """
 
+    name: LossName
     loss: Callable[[Tensor, Tensor], Tensor]
     metric: str
     scores: Callable[[Tensor, Tensor], Tensor]
@@ -60,14 +64,28 @@ def accuracies(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(-1) == labels).float().mean(-1)
 
 
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error over all examples: outputs and targets ``[..., n, D]``.
+
+    Raises:
+        FewShotError: If they have other shapes, which torch would broadcast.
+    """
+    if outputs.shape != targets.shape:
+        raise FewShotError(
+            f"the learner has {outputs.shape[-1]} outputs per example, and a target has {targets.shape[-1]} numbers: "
+            "give it as many outputs"
+        )
+    return F.mse_loss(outputs, targets)
+
+
 def squared_errors(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error of each task: outputs and targets ``[T, n, D]``, result ``[T]``."""
     return (outputs - targets).square().mean((-2, -1))
 
 
-OBJECTIVES: dict[LossName, Objective] = {
-    "cross-entropy": Objective(cross_entropy, "accuracy", accuracies, higher_is_better=True, percent=True),
-    "mse": Objective(F.mse_loss, "mse", squared_errors, higher_is_better=False, percent=False),
-}
+CLASSIFICATION = Objective("cross-entropy", cross_entropy, "accuracy", accuracies, higher_is_better=True, percent=True)
+REGRESSION = Objective("mse", mean_squared_error, "mse", squared_errors, higher_is_better=False, percent=False)
+
+OBJECTIVES: dict[LossName, Objective] = {objective.name: objective for objective in (CLASSIFICATION, REGRESSION)}
 
 BY_METRIC = {objective.metric: objective for objective in OBJECTIVES.values()}

@@ -18,12 +18,13 @@ PADDING = (
 
 
 def link(parser: LightningArgumentParser) -> None:
-    """Lets a learner's head have as many outputs as the data want: classes per task, or one number."""
+    """Lets a learner's head have as many outputs as the data say: by an option ``ways`` or ``outputs``, or else one."""
     parser.link_arguments("data", "model.init_args.outputs", compute_fn=_outputs)
 
 
 def _outputs(data: Any) -> int:
-    return data.init_args.get("ways", 1) if data else 1
+    options = data.init_args if data else {}
+    return options.get("ways", options.get("outputs", 1))
 
 
 class Parser(LightningArgumentParser):

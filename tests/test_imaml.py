@@ -1,10 +1,14 @@
 """iMAML against the closed form of a quadratic task, and its parts against dense linear algebra."""
 
+import weakref
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from fewshot.algorithms import IMAMLModule
+from fewshot.algorithms import IMAMLModule, MAMLModule, ReptileModule
 from fewshot.algorithms.imaml import conjugate_gradient
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
@@ -101,32 +105,63 @@ def test_a_system_that_is_not_positive_definite_is_left_as_far_as_it_was_solved(
     torch.testing.assert_close(solved, torch.tensor([[1.0, 1 / 3], [1.0, 2.0]]))
 
 
-def test_what_is_kept_does_not_depend_on_the_number_of_inner_steps():
-    def saved(steps: int) -> int:
-        """Most bytes that autograd held at once during an outer step."""
-        now, most = 0, 0
+class Peak(TorchDispatchMode):
+    """Most bytes of new tensors that are alive at once: autograd's, and the weights on the way."""
 
-        class Held:
-            def __init__(self, tensor: Tensor) -> None:
-                nonlocal now, most
-                self.tensor = tensor
-                now += tensor.nbytes
-                most = max(most, now)
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[int, int] = {}
+        self.now = self.most = 0
 
-            def __del__(self) -> None:
-                nonlocal now
-                now -= self.tensor.nbytes
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        for result in results if isinstance(results, tuple | list) else [results]:
+            if isinstance(result, Tensor) and result.untyped_storage().data_ptr() not in self.known:
+                self.count(result)
+        return results
 
-        module = IMAMLModule(Conv4(channels=4), outputs=3, adaptation_steps=steps)
+    def count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        place, size = storage.data_ptr(), storage.nbytes()
+        self.known[place] = size
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self.forget, place)
+
+    def forget(self, place: int) -> None:
+        self.now -= self.known.pop(place)
+
+
+@pytest.mark.parametrize(
+    ("learner", "flat"),
+    [(IMAMLModule, True), (ReptileModule, True), (partial(MAMLModule, first_order=True), True), (MAMLModule, False)],
+    ids=["imaml", "reptile", "fomaml", "maml"],
+)
+def test_memory_does_not_depend_on_the_number_of_inner_steps(learner, flat):
+    def peak(steps: int) -> int:
+        module = learner(Conv4(channels=16), outputs=3, adaptation_steps=steps)
         x, y = torch.rand(2, 3, 1, 16, 16), torch.arange(3).expand(2, 3)
-        with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
+        with Peak() as watch:
             module.outer_loss(Episode(Examples(x, y), Examples(x, y)))[0].backward()
-        return most
+        return watch.most
 
-    assert saved(8) == saved(2) > 0
+    four, twelve = peak(4), peak(12)
+    assert twelve < 1.1 * four if flat else twelve > 2 * four
 
 
-@pytest.mark.parametrize(("option", "value"), [("inner_lr", 0), ("strength", 0), ("cg_steps", 0)])
+def test_the_pull_of_the_start_is_left_out_in_tests():
+    module, episode = linear_model(test_adaptation_steps=5), quadratic()
+    plain = MAMLModule(Pair(), outputs=1, loss="mse", inner_lr=0.1, test_adaptation_steps=5).double()
+    plain.network.load_state_dict(module.network.state_dict())
+    expected = plain.evaluate(episode).outputs
+    torch.testing.assert_close(module.evaluate(episode).outputs, expected)
+    module.test_strength = STRENGTH
+    assert not torch.allclose(module.evaluate(episode).outputs, expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("inner_lr", 0), ("strength", 0), ("test_strength", -1), ("cg_steps", 0)]
+)
 def test_numbers_out_of_range_are_refused(option, value):
-    with pytest.raises(FewShotError, match=f"{option} must be"):
+    with pytest.raises(FewShotError, match=f"{option} (must|not)"):
         IMAMLModule(Conv4(), **{option: value})

@@ -6,8 +6,8 @@ from conftest import REPOSITORY
 
 LAYERS = [
     {"__init__"},
-    {"errors", "layers", "allocator", "quiet", "objectives"},
-    {"episodes", "networks", "metrics"},
+    {"errors", "layers", "allocator", "quiet"},
+    {"episodes", "networks", "metrics", "objectives"},
     {"inner_loop", "plots", "checkpoints", "metaloss"},
     {"data", "algorithms"},
     {"callbacks", "parser"},

@@ -153,3 +153,8 @@ def test_the_inner_loop_leaves_batch_norm_per_step_alone():
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(FewShotError, match=message):
         maml(**options)
+
+
+def test_batch_norm_per_step_needs_a_batch_norm():
+    with pytest.raises(FewShotError, match="needs fewshot's BatchNorm in the network"):
+        MAMLModule(MLP(), per_step_batch_norm=True)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fewshot.errors import FewShotError
 from fewshot.metrics import EpisodeStatistics, paired_difference
 from fewshot.objectives import OBJECTIVES
 
@@ -37,6 +38,11 @@ def test_a_squared_error_is_per_task_and_loss_over_all():
     targets = torch.tensor([[[1.0], [0.0]], [[0.0], [0.0]]])
     assert OBJECTIVES["mse"].scores(outputs, targets).tolist() == [2.0, 4.5]
     assert OBJECTIVES["mse"].loss(outputs, targets) == 3.25
+
+
+def test_another_number_of_outputs_than_of_targets_is_refused():
+    with pytest.raises(FewShotError, match="the learner has 5 outputs per example, and a target has 1 numbers"):
+        OBJECTIVES["mse"].loss(torch.zeros(2, 3, 5), torch.zeros(2, 3, 1))
 
 
 def test_scores_are_shown_in_their_units():

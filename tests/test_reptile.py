@@ -1,5 +1,7 @@
 """Reptile against hand-computed updates, and against torch's own Adam run task after task."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -165,3 +167,26 @@ def test_regression_needs_nothing_else():
 def test_numbers_out_of_range_are_refused(option, value, message):
     with pytest.raises(FewShotError, match=message):
         ReptileModule(Conv4(), **{option: value})
+
+
+def test_the_step_size_goes_to_nothing_over_the_training():
+    module = linear_model(meta_lr=0.5)
+    module._trainer = SimpleNamespace(max_steps=4)
+    made = module.configure_optimizers()
+    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.5, 0.375, 0.25, 0.125, 0.0])
+    module._trainer = SimpleNamespace(max_steps=-1)
+    with pytest.raises(FewShotError, match="set max_steps"):
+        module.configure_optimizers()
+
+
+def test_the_number_of_steps_stays_a_number_in_low_precision():
+    module = ReptileModule(Conv4(channels=4), outputs=3, adaptation_steps=2).to(torch.bfloat16)
+    drawn = Episode(*(Examples(part.x.bfloat16(), part.y) for part in episode(1)[:2]))
+    assert all(gradient.isfinite().all() for gradient in way_back(module, drawn))
+    assert module.inner_optimizer.count.dtype == torch.long

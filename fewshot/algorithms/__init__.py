@@ -1,6 +1,7 @@
 """One file per algorithm."""
 
-from fewshot.algorithms.base import EpisodicModule, Prediction
+from fewshot.algorithms.adapting import AdaptingModule
+from fewshot.algorithms.base import EpisodicModule, Prediction, with_gradient
 from fewshot.algorithms.imaml import IMAMLModule
 from fewshot.algorithms.maml import MAMLModule
 from fewshot.algorithms.pretrained import PretrainedModule
@@ -8,6 +9,7 @@ from fewshot.algorithms.protonet import ProtoNetModule
 from fewshot.algorithms.reptile import ReptileModule
 
 __all__ = [
+    "AdaptingModule",
     "EpisodicModule",
     "IMAMLModule",
     "MAMLModule",
@@ -15,4 +17,5 @@ __all__ = [
     "PretrainedModule",
     "ProtoNetModule",
     "ReptileModule",
+    "with_gradient",
 ]

@@ -1,5 +1,6 @@
 """What the algorithms share that take gradient steps on a support set: a head, the steps, and how they are judged."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ class AdaptingModule(EpisodicModule):
     Args:
         network: The embedding network; a linear head goes on top of it.
         outputs: Outputs of the head.
+        inner_lr: Inner step size.
         adaptation_steps: Inner gradient steps in training.
         test_adaptation_steps: Inner gradient steps in validation and test; as in training if not given.
         batch_norm: Whose statistics normalise the queries.
@@ -43,7 +45,9 @@ class AdaptingModule(EpisodicModule):
     def __init__(
         self,
         network: Embedding,
+        *,
         outputs: int,
+        inner_lr: float,
         adaptation_steps: int,
         test_adaptation_steps: int | None,
         batch_norm: BatchNormMode,
@@ -60,6 +64,8 @@ class AdaptingModule(EpisodicModule):
                 f"adaptation_steps must not be negative: got {adaptation_steps} in training and "
                 f"{test_adaptation_steps} in test"
             )
+        if inner_lr <= 0:
+            raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
         self.normalised = keeps_running_statistics(network) is not None
         if self.normalised:
             self._refuse_batch_norm(network)
@@ -117,6 +123,10 @@ class AdaptingModule(EpisodicModule):
     def adapt(self, support: Examples, steps: int, graph: Graph) -> Iterator[Learners]:
         """The learners after 0, 1, ..., ``steps`` steps; see :meth:`InnerLoop.adapt`."""
         return self.inner_loop.adapt(support, steps, graph=graph)
+
+    def adapted(self, support: Examples, steps: int, graph: Graph) -> Learners:
+        """The learners after ``steps`` steps; those on the way there are not kept."""
+        return deque(self.adapt(support, steps, graph), maxlen=1).pop()
 
     def evaluate(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries, before and after."""

@@ -77,7 +77,6 @@ class EpisodicModule(LightningModule, ABC):
         self.lr_scheduler = lr_scheduler
         self.objective = OBJECTIVES[loss]
         self.loss = self.objective.loss
-        self._loss_name = loss
         self._scores = EpisodeStatistics()
         self.episode_scores: list[float] = []
 
@@ -88,11 +87,11 @@ class EpisodicModule(LightningModule, ABC):
             FewShotError: If labels are to be regressed, or numbers to be classified.
         """
         data = getattr(self.trainer, "datamodule", None)
-        if getattr(data, "loss", self._loss_name) != self._loss_name:
-            wants = "learns to classify" if self._loss_name == "cross-entropy" else "learns a regression"
+        if getattr(data, "loss", self.objective.name) != self.objective.name:
+            wants = "learns to classify" if self.objective.name == "cross-entropy" else "learns a regression"
             raise FewShotError(
-                f"{type(self).__name__} {wants} (loss {self._loss_name}), and {type(data).__name__} has other targets: "
-                f"choose a learner with --model.loss {data.loss}, or other data"  # type: ignore[union-attr]
+                f"{type(self).__name__} {wants} (loss {self.objective.name}), and {type(data).__name__} has other "
+                f"targets: choose a learner with --model.loss {data.loss}, or other data"  # type: ignore[union-attr]
             )
 
     @abstractmethod

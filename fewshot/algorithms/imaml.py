@@ -79,7 +79,8 @@ class IMAMLModule(AdaptingModule):
         inner_lr: Inner step size.
         adaptation_steps: Inner gradient steps in training.
         test_adaptation_steps: Inner gradient steps in validation and test; as in training if not given.
-        strength: λ, how strongly the adapted weights are held to the initial ones.
+        strength: λ, how strongly the adapted weights are held to the initial ones in training.
+        test_strength: The same in validation and test; the authors' code tests with 0.
         cg_steps: Steps of conjugate gradients.
         batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
             (``transductive``), or the support set's (``inductive``).
@@ -103,6 +104,7 @@ class IMAMLModule(AdaptingModule):
         adaptation_steps: int = 16,
         test_adaptation_steps: int | None = None,
         strength: float = 2.0,
+        test_strength: float = 0.0,
         cg_steps: int = 5,
         batch_norm: BatchNormMode = "transductive",
         task_chunk_size: int | None = None,
@@ -111,27 +113,36 @@ class IMAMLModule(AdaptingModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(
-            network, outputs, adaptation_steps, test_adaptation_steps, batch_norm, task_chunk_size, loss, meta_lr,
-            lr_scheduler,
-        )  # fmt: skip
-        for name, value in {"inner_lr": inner_lr, "strength": strength}.items():
-            if value <= 0:
-                raise FewShotError(f"{name} must be positive, not {value}")
+            network,
+            outputs=outputs,
+            inner_lr=inner_lr,
+            adaptation_steps=adaptation_steps,
+            test_adaptation_steps=test_adaptation_steps,
+            batch_norm=batch_norm,
+            task_chunk_size=task_chunk_size,
+            loss=loss,
+            meta_lr=meta_lr,
+            lr_scheduler=lr_scheduler,
+        )
+        if strength <= 0 or test_strength < 0:
+            raise FewShotError(f"strength must be positive and test_strength not negative: {strength}, {test_strength}")
         if cg_steps < 1:
             raise FewShotError(f"cg_steps must be at least 1, not {cg_steps}")
-        self.strength, self.cg_steps = strength, cg_steps
-        self.inner_loop = VectorizedInnerLoop(
-            self.network,
-            ProximalDescent(inner_lr, self.network, strength),
-            self.loss,
-            adapt="all",
-            batch_norm=batch_norm,
-        )
+        self.strength, self.test_strength, self.cg_steps = strength, test_strength, cg_steps
+        self.descent = ProximalDescent(inner_lr, self.network, strength)
+        self.inner_loop = VectorizedInnerLoop(self.network, self.descent, self.loss, adapt="all", batch_norm=batch_norm)
 
     def forward(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries; the way there cannot be differentiated."""
-        *_, learners = self.adapt(episode.support, self.adaptation_steps, "none")
-        return Prediction(learners(episode.query.x))
+        return Prediction(self.adapted(episode.support, self.adaptation_steps, "none")(episode.query.x))
+
+    def evaluate(self, episode: Episode) -> Prediction:
+        """Adapts to each task and predicts its queries, before and after."""
+        self.descent.strength = self.test_strength
+        try:
+            return super().evaluate(episode)
+        finally:
+            self.descent.strength = self.strength
 
     def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
         """The loss of the queries, with the implicit gradient, and the outputs for them."""
@@ -147,18 +158,21 @@ class IMAMLModule(AdaptingModule):
 
     def implicit_gradients(self, episode: Episode) -> tuple[Tensor, list[Tensor]]:
         """The outputs for the queries, and each task's gradient in each parameter, ``[T, ...]``."""
-        *_, learners = self.adapt(episode.support, self.adaptation_steps, "none")
-        weights = {name: weight.detach().requires_grad_() for name, weight in learners.weights.items()}
+        weights = self.adapted(episode.support, self.adaptation_steps, "none").weights
+        weights = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
         tensors, tasks = list(weights.values()), len(episode.query.y)
         with torch.enable_grad():
             adapted = VectorizedLearners(self.inner_loop, weights, episode.support.x, self.adaptation_steps, graph=True)
             outputs = adapted(episode.query.x)
-            outer = torch.autograd.grad(tasks * self.loss(outputs, episode.query.y), tensors)
+            outer = torch.autograd.grad(tasks * self.loss(outputs, episode.query.y), tensors, materialize_grads=True)
             losses = self.inner_loop.losses(weights, episode.support)
-            inner = torch.autograd.grad(losses.sum(), tensors, create_graph=True)
+            inner = torch.autograd.grad(losses.sum(), tensors, create_graph=True, materialize_grads=True)
 
         def product(vectors: Tensor) -> Tensor:
-            of_hessian = torch.autograd.grad(inner, tensors, unflatten(vectors, tensors), retain_graph=True)
+            parts = [(g, v) for g, v in zip(inner, unflatten(vectors, tensors)) if g.requires_grad]
+            of_hessian = torch.autograd.grad(
+                [g for g, _ in parts], tensors, [v for _, v in parts], retain_graph=True, materialize_grads=True
+            )
             return vectors + flatten(of_hessian) / self.strength
 
         solved = conjugate_gradient(product, flatten(outer), self.cg_steps)

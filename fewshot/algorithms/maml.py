@@ -100,22 +100,30 @@ class MAMLModule(AdaptingModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(
-            network, outputs, adaptation_steps, test_adaptation_steps, batch_norm, task_chunk_size, loss, meta_lr,
-            lr_scheduler,
-        )  # fmt: skip
+            network,
+            outputs=outputs,
+            inner_lr=inner_lr,
+            adaptation_steps=adaptation_steps,
+            test_adaptation_steps=test_adaptation_steps,
+            batch_norm=batch_norm,
+            task_chunk_size=task_chunk_size,
+            loss=loss,
+            meta_lr=meta_lr,
+            lr_scheduler=lr_scheduler,
+        )
         if adaptation_steps < 1 and (learn_inner_lr == "per-step" or multi_step_loss_steps):
             raise FewShotError("adaptation_steps must be at least 1 for per-step rates and the multi-step loss, not 0")
         if min(first_order_steps, multi_step_loss_steps) < 0:
             raise FewShotError("first_order_steps and multi_step_loss_steps must not be negative")
-        if inner_lr <= 0:
-            raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
         for option, value in {"compile": compile, "per_step_batch_norm": per_step_batch_norm}.items():
             if value and inner_loop != "vectorized":
                 raise FewShotError(
                     f"{option} needs inner_loop vectorized, not {inner_loop}: set --model.{option} false"
                 )
-        if per_step_batch_norm:
-            per_step(self.network, adaptation_steps)
+        if per_step_batch_norm and not per_step(self.network, adaptation_steps):
+            raise FewShotError(
+                "per_step_batch_norm needs fewshot's BatchNorm in the network, as in Conv4: set it to false"
+            )
         self.first_order, self.first_order_steps = first_order, first_order_steps
         self.multi_step_loss_steps = multi_step_loss_steps
         self.recorded = Recorded(self.outer) if compile else None
@@ -155,11 +163,10 @@ class MAMLModule(AdaptingModule):
             episode: The tasks.
             every_step: Give the outputs after each inner step, ``[S, T, n, D]``, not only after the last.
         """
-        adaptation = self.adapt(episode.support, self.adaptation_steps, self.order)
         if every_step:
+            adaptation = self.adapt(episode.support, self.adaptation_steps, self.order)
             return Prediction(torch.stack([learners(episode.query.x) for learners in islice(adaptation, 1, None)]))
-        *_, learners = adaptation
-        return Prediction(learners(episode.query.x))
+        return Prediction(self.adapted(episode.support, self.adaptation_steps, self.order)(episode.query.x))
 
     def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
         """The loss to descend and the outputs. Chunks of tasks give up their graphs for their gradients one by one."""

@@ -56,10 +56,17 @@ class PretrainedModule(AdaptingModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(
-            network, outputs, 0, test_adaptation_steps, "inductive", task_chunk_size, loss, meta_lr, lr_scheduler
+            network,
+            outputs=outputs,
+            inner_lr=inner_lr,
+            adaptation_steps=0,
+            test_adaptation_steps=test_adaptation_steps,
+            batch_norm="inductive",
+            task_chunk_size=task_chunk_size,
+            loss=loss,
+            meta_lr=meta_lr,
+            lr_scheduler=lr_scheduler,
         )
-        if inner_lr <= 0:
-            raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
         if (train_classes is None) == (loss == "cross-entropy"):
             raise FewShotError("--model.train_classes goes with --model.loss cross-entropy: give the number of classes")
         self.train_head = None if train_classes is None else nn.Linear(network.out_features, train_classes)
@@ -80,7 +87,9 @@ class PretrainedModule(AdaptingModule):
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and self.train_head is not None and data is not None:
-            classes = data.train_classes
+            classes = getattr(data, "train_classes", None)
+            if classes is None:
+                raise FewShotError(f"{type(data).__name__} does not say how many classes it trains on: train_classes")
             if classes != self.train_head.out_features:
                 raise FewShotError(
                     f"the training split has {classes} classes, rotations included, and the head tells "
@@ -96,7 +105,9 @@ class PretrainedModule(AdaptingModule):
         targets = torch.cat([episode.support.y, episode.query.y], dim=1)
         outputs = self._pooled(episode)
         queries = outputs[:, episode.support.y.shape[1] :]
-        if episode.classes is not None:
+        if self.train_head is not None:
+            if episode.classes is None:
+                raise FewShotError("the episodes do not say which classes their labels stand for: set Episode.classes")
             targets = episode.classes.gather(1, targets)
             queries = queries.gather(2, episode.classes.unsqueeze(1).expand(-1, queries.shape[1], -1))
         return self.loss(outputs, targets), queries

@@ -30,8 +30,9 @@ class ReptileModule(AdaptingModule):
 
     Nichol, Achiam and Schulman, 2018, On First-Order Meta-Learning Algorithms, https://arxiv.org/abs/1803.02999.
     Deviations: an inner step's minibatch takes the classes in turn, so that it holds as many of each as can be, where
-    the original shuffles all examples; inductive predictions are normalised by the support set's statistics, the
-    original's by those of the support set and the query together.
+    the original shuffles all examples, and its size is the same in tests, where the original has another; inductive
+    predictions are normalised by the support set's statistics, the original's by those of the support set and the
+    query together.
 
     Training uses the support set alone, usually of more shots than in a test; ``train/loss`` and ``train/accuracy`` are
     of the queries after adaptation, and are only for looking at.
@@ -77,13 +78,19 @@ class ReptileModule(AdaptingModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(
-            network, outputs, adaptation_steps, test_adaptation_steps, batch_norm, task_chunk_size, loss, meta_lr,
-            lr_scheduler,
-        )  # fmt: skip
+            network,
+            outputs=outputs,
+            inner_lr=inner_lr,
+            adaptation_steps=adaptation_steps,
+            test_adaptation_steps=test_adaptation_steps,
+            batch_norm=batch_norm,
+            task_chunk_size=task_chunk_size,
+            loss=loss,
+            meta_lr=meta_lr,
+            lr_scheduler=lr_scheduler,
+        )
         if adaptation_steps < 1:
             raise FewShotError("Reptile learns from its inner steps: adaptation_steps must be at least 1, not 0")
-        if inner_lr <= 0:
-            raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
         if inner_batch_size is not None and inner_batch_size < 1:
             raise FewShotError(f"inner_batch_size must be at least 1, not {inner_batch_size}")
         if meta_lr > 1:
@@ -114,13 +121,13 @@ class ReptileModule(AdaptingModule):
 
     def forward(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries; there is nothing to differentiate."""
-        return Prediction(self._adapted(episode)(episode.query.x))
+        return Prediction(self.adapted(episode.support, self.adaptation_steps, "none")(episode.query.x))
 
     def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
         """A value whose gradient is the way back from the adapted weights, and the outputs for the queries."""
         outputs, totals = [], [torch.zeros_like(parameter) for parameter in self.network.parameters()]
         for part in episode.split(1 if self.serial else None):
-            learners = self._adapted(part)
+            learners = self.adapted(part.support, self.adaptation_steps, "none")
             if isinstance(self.inner_optimizer, InnerAdam):
                 self.inner_optimizer.keep()
             torch._foreach_add_(totals, [weight.detach().sum(0) for weight in learners.weights.values()])
@@ -130,10 +137,6 @@ class ReptileModule(AdaptingModule):
         back = [parameter.detach() - total / len(episode.query.y) for parameter, total in zip(parameters, totals)]
         predicted = torch.cat(outputs)
         return with_gradient(self.loss(predicted, episode.query.y), parameters, back), predicted
-
-    def _adapted(self, episode: Episode) -> Learners:
-        *_, learners = self.adapt(episode.support, self.adaptation_steps, "none")
-        return learners
 
     def _share_moments(self) -> None:
         """Keeps the mean over all devices, each of which has seen its own tasks."""
@@ -147,4 +150,9 @@ class ReptileModule(AdaptingModule):
         return self.scheduled(optimizer, self.lr_scheduler or self._annealed)
 
     def _annealed(self, optimizer: Optimizer) -> LambdaLR:
-        return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / self.trainer.max_steps))
+        steps = self.trainer.max_steps
+        if steps < 1:
+            raise FewShotError(
+                "Reptile's step size goes to 0 over the training: set max_steps, or give an lr_scheduler"
+            )
+        return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))

@@ -119,8 +119,9 @@ class SinusoidDataModule(EpisodicDataModule):
         **sizes: Any,
     ) -> None:
         super().__init__(shots=shots, queries=queries, **sizes)
-        self.ranges = {"amplitude": amplitude, "phase": phase, "x": x}
-        for name, (low, high) in self.ranges.items():
+        self.ranges: dict[str, Range] = {}
+        for name, (low, high) in {"amplitude": amplitude, "phase": phase, "x": x}.items():
+            self.ranges[name] = float(low), float(high)
             if not low < high or not math.isfinite(high - low):
                 raise FewShotError(f"{name} must be a range from a lower to a higher number, not [{low}, {high}]")
 

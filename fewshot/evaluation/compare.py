@@ -37,10 +37,10 @@ def compare(
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
-        shots: Support examples per class, as in [1,4,6,8,10].
+        shots: Support examples per class (per task, for regression), as in [1,4,6,8,10].
         adaptation_steps: Inner gradient steps, for learners that take some.
         ways: Classes per task, for learners whose number of classes is open.
-        queries: Query examples per class.
+        queries: Query examples per class (per task, for regression).
         folder: Where the results go.
         data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
         model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...
@@ -84,7 +84,9 @@ def paired(rows: Sequence[Row]) -> list[Row]:
     for value in dict.fromkeys(row["value"] for row in rows):
         for ours, theirs in combinations([row for row in rows if row["value"] == value], 2):
             difference = paired_difference(ours["scores"], theirs["scores"])
-            if difference.p < 0.05:
+            if not isfinite(difference.mean):
+                verdict = "not finite"
+            elif difference.p < 0.05:
                 higher = difference.mean > 0
                 verdict = (
                     f"{(ours if higher == BY_METRIC[ours['metric']].higher_is_better else theirs)['name']} is ahead"
@@ -102,7 +104,7 @@ def paired(rows: Sequence[Row]) -> list[Row]:
                     "second_score": score(theirs),
                     "difference": difference.mean,
                     "ci95": difference.ci95,
-                    "t": difference.t if isfinite(difference.t) else None,  # JSON knows no infinity
+                    "t": difference.t,
                     "p": difference.p,
                     "episodes": difference.episodes,
                     "verdict": verdict,

@@ -72,10 +72,10 @@ def curves(
     ]
     write_csv(folder / "curves.csv", rows, ["run", "tag", "step", "minutes", "value"])
     table = Table(title=tag)
-    for column in ("run", "outer steps", "minutes", "first", "highest", "last"):
+    for column in ("run", "outer steps", "minutes", "first", "lowest", "highest", "last"):
         table.add_column(column, overflow="fold")
     for name, curve in drawn.items():
-        numbers = (curve.values[0], max(curve.values), curve.values[-1])
+        numbers = (curve.values[0], min(curve.values), max(curve.values), curve.values[-1])
         table.add_row(name, str(curve.steps[-1]), f"{curve.minutes[-1]:.1f}", *(f"{number:.4g}" for number in numbers))
     console = Console(markup=False)
     console.print(table)
@@ -112,7 +112,10 @@ def read_run(run: str | Path, tag: str) -> dict[str, Curve]:
         reached = [minutes for curve in scalars.values() for step, _, minutes in zip(*curve) if step <= end]
         before += max(reached, default=0.0)
     if not read:
-        raise FewShotError(f"{run} has no log of {tag}")
+        others = sorted({name for scalars in versions for name in scalars if name.startswith("val/")})
+        raise FewShotError(
+            f"{run} has no log of {tag}" + (f", but of {', '.join(others)}: set --tag" if others else "")
+        )
     return read
 
 

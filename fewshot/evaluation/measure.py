@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,7 +59,7 @@ def measure(points: Sequence[Point], folder: Path, accelerator: Accelerator) -> 
     for point in track(missing, description="Testing", disable=not missing):
         if point.key not in known:
             known[point.key] = _test(point, accelerator)
-            write_json(tested, [*known.values()])
+            _write(tested, json.dumps([*known.values()]))  # read by Python alone, which knows NaN
     rows = [
         {
             **known[point.key],
@@ -87,8 +88,16 @@ def shown(row: Row) -> str:
 
 
 def write_json(file: Path, rows: Sequence[Row]) -> None:
-    """Writes a line per row, whole or not at all."""
-    _write(file, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    """Writes a line per row, whole or not at all; what is not finite as null, as JSON has no word for it."""
+    _write(file, "[\n" + ",\n".join(json.dumps(_finite(row)) for row in rows) + "\n]\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def write_csv(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -36,10 +36,10 @@ def sweep(
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
-        shots: Support examples per class, as in [1,4,6,8,10].
+        shots: Support examples per class (per task, for regression), as in [1,4,6,8,10].
         adaptation_steps: Inner gradient steps, for learners that take some.
         ways: Classes per task, for learners whose number of classes is open.
-        queries: Query examples per class.
+        queries: Query examples per class (per task, for regression).
         folder: Where the results go; logs/sweep_<what is varied> if not given.
         data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
         model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...

@@ -1,5 +1,6 @@
 """An inner loop that descends with Adam."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -29,7 +30,7 @@ class InnerAdam(nn.Module):
     def __init__(self, inner_lr: float, adapted: nn.Module, beta2: float = 0.999, eps: float = 1e-8) -> None:
         super().__init__()
         self.inner_lr, self.beta2, self.eps = inner_lr, beta2, eps
-        self.register_buffer("count", torch.zeros(()))  # steps that the moments have seen
+        self.register_buffer("count", torch.tensor(0))  # steps that the moments have seen; an integer in any precision
         for number, parameter in enumerate(adaptable(adapted).values()):
             self.register_buffer(f"moment{number}", torch.zeros_like(parameter))
         self._tasks: list[Tensor] = []
@@ -49,7 +50,9 @@ class InnerAdam(nn.Module):
             for moment, gradient in zip(self._tasks, gradients)
         ]
         self._steps = self._steps + 1
-        correction = 1 - self.beta2**self._steps
+        # 1 - β2^n, without the cancellation, and in float32 at least.
+        precision = torch.promote_types(self._tasks[0].dtype, torch.float32)
+        correction = -torch.expm1(self._steps.to(precision) * math.log(self.beta2))
         return {
             name: weight - self.inner_lr * gradient / ((moment / correction).sqrt() + self.eps)
             for (name, weight), moment, gradient in zip(weights.items(), self._tasks, gradients)
