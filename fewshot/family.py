@@ -51,7 +51,7 @@ OMNIGLOT: dict[str, dict[str, str]] = {
     "omniglot_fomaml": cosine(5000),
     "omniglot_anil": cosine(5000),
     "omniglot_reptile": {"trainer.max_steps": "6000"},
-    "omniglot_imaml": {"trainer.max_steps": "1000", "data.meta_batch_size": "8"},
+    "omniglot_imaml": {"trainer.max_steps": "800", "data.meta_batch_size": "8"},
     "omniglot_mamlpp": {
         "trainer.max_steps": "1500",
         "model.multi_step_loss_steps": "150",
