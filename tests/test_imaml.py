@@ -76,6 +76,17 @@ def test_the_outer_gradient_is_that_of_the_closed_form():
     torch.testing.assert_close(torch.cat([head.weight.grad.flatten(), head.bias.grad]), start.grad)
 
 
+def test_damping_is_added_to_lambda_where_the_hessian_is_divided_by_it():
+    module, episode = linear_model(cg_damping=3.0), quadratic(1)
+    _, gradients = module.implicit_gradients(episode)
+    adapted = closed_form(episode, theta(module))[0].detach().requires_grad_()
+    query = (design(episode.query.x) @ adapted.unsqueeze(-1) - episode.query.y).square().mean()
+    (g,) = torch.autograd.grad(query, adapted)
+    x = design(episode.support.x)[0]
+    expected = torch.linalg.solve(torch.eye(3, dtype=torch.float64) + 2 / 5 * x.mT @ x / (STRENGTH + 3.0), g[0])
+    torch.testing.assert_close(torch.cat([part.flatten() for part in gradients]), expected)
+
+
 def test_chunks_of_tasks_give_the_same_gradient():
     whole, episode = linear_model(), quadratic()
     parts = linear_model(task_chunk_size=2)
@@ -160,7 +171,7 @@ def test_the_pull_of_the_start_is_left_out_in_tests():
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("inner_lr", 0), ("strength", 0), ("test_strength", -1), ("cg_steps", 0)]
+    ("option", "value"), [("inner_lr", 0), ("strength", 0), ("test_strength", -1), ("cg_steps", 0), ("cg_damping", -1)]
 )
 def test_numbers_out_of_range_are_refused(option, value):
     with pytest.raises(FewShotError, match=f"{option} (must|not)"):

@@ -71,7 +71,7 @@ class IMAMLModule(AdaptingModule):
 
     Rajeswaran, Finn, Kakade and Levine, 2019, Meta-Learning with Implicit Gradients,
     https://arxiv.org/abs/1909.04630. Deviations: the inner problem is solved by gradient descent alone (the paper has
-    a Hessian-free solver, too), and no damping is added to λ (the authors' code does).
+    a Hessian-free solver, too), and ``cg_damping`` is 0 by default (the authors' code has 10, and doubles the I).
 
     Args:
         network: The embedding network; a linear head goes on top of it.
@@ -82,6 +82,8 @@ class IMAMLModule(AdaptingModule):
         strength: λ, how strongly the adapted weights are held to the initial ones in training.
         test_strength: The same in validation and test; the authors' code tests with 0.
         cg_steps: Steps of conjugate gradients.
+        cg_damping: Added to λ where the products with H are divided by it. An inner problem that is not solved has
+            curvature that is not positive, which undamped gradients blow up.
         batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
             (``transductive``), or the support set's (``inductive``).
         task_chunk_size: Adapt so many tasks at a time, to need less memory; all of the meta-batch if not given. Results
@@ -106,6 +108,7 @@ class IMAMLModule(AdaptingModule):
         strength: float = 2.0,
         test_strength: float = 0.0,
         cg_steps: int = 5,
+        cg_damping: float = 0.0,
         batch_norm: BatchNormMode = "transductive",
         task_chunk_size: int | None = None,
         loss: LossName = "cross-entropy",
@@ -128,7 +131,10 @@ class IMAMLModule(AdaptingModule):
             raise FewShotError(f"strength must be positive and test_strength not negative: {strength}, {test_strength}")
         if cg_steps < 1:
             raise FewShotError(f"cg_steps must be at least 1, not {cg_steps}")
-        self.strength, self.test_strength, self.cg_steps = strength, test_strength, cg_steps
+        if cg_damping < 0:
+            raise FewShotError(f"cg_damping must not be negative, not {cg_damping}")
+        self.strength, self.test_strength = strength, test_strength
+        self.cg_steps, self.cg_damping = cg_steps, cg_damping
         self.descent = ProximalDescent(inner_lr, self.network, strength)
         self.inner_loop = VectorizedInnerLoop(self.network, self.descent, self.loss, adapt="all", batch_norm=batch_norm)
 
@@ -173,7 +179,7 @@ class IMAMLModule(AdaptingModule):
             of_hessian = torch.autograd.grad(
                 [g for g, _ in parts], tensors, [v for _, v in parts], retain_graph=True, materialize_grads=True
             )
-            return vectors + flatten(of_hessian) / self.strength
+            return vectors + flatten(of_hessian) / (self.strength + self.cg_damping)
 
         solved = conjugate_gradient(product, flatten(outer), self.cg_steps)
         return outputs.detach(), unflatten(solved, tensors)
