@@ -14,10 +14,10 @@ import torch
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.work import Work, tensors
 from fewshot.algorithms import EpisodicModule, IMAMLModule, MAMLModule, ReptileModule
+from fewshot.driver import markdown
 from fewshot.episodes import Episode, Examples
 from fewshot.networks import Conv4
 
@@ -66,22 +66,16 @@ def stepper(module: EpisodicModule, work: Work) -> Step:
     return step
 
 
-def cost_tables(rows: list[dict[str, Any]]) -> list[Table]:
-    """Milliseconds, and memory above that of an idle process: a row per number of inner steps."""
-    shown = []
-    for title, cell in (
-        ("ms per outer step", lambda row: 1e3 * median(row["seconds"])),
-        ("peak memory, MB above idle", lambda row: row["peak_mb"] - row["idle_mb"]),
-    ):
-        table = Table(
-            "inner steps",
-            *dict.fromkeys(row["engine"] for row in rows),
-            title=f"5-way 1-shot, {rows[0]['tasks']} tasks: {title}",
-        )
-        for steps in dict.fromkeys(row["steps"] for row in rows):
-            table.add_row(str(steps), *(f"{cell(row):.0f}" for row in rows if row["steps"] == steps))
-        shown.append(table)
-    return shown
+def cost_table(rows: list[dict[str, Any]]) -> str:
+    """Milliseconds, and memory above that of the process before its first step: a row per number of inner steps."""
+    algorithms = dict.fromkeys(row["engine"] for row in rows)
+    columns = ["inner steps", *(f"{algorithm}, {unit}" for algorithm in algorithms for unit in ("ms", "MB"))]
+    lines = []
+    for steps in dict.fromkeys(row["steps"] for row in rows):
+        own = [row for row in rows if row["steps"] == steps]
+        cells = [(1e3 * median(row["seconds"]), row["peak_mb"] - row["idle_mb"]) for row in own]
+        lines.append([str(steps), *(f"{value:.0f}" for pair in cells for value in pair)])
+    return markdown(columns, lines)
 
 
 def cost_figure(rows: list[dict[str, Any]]) -> Figure:
@@ -111,7 +105,7 @@ def main(
     """Measures time and memory against the number of inner steps, on this machine's CPU.
 
     Args:
-        out: Folder for costs.json and costs.png.
+        out: Folder for costs.json, costs.md and costs.png.
         algorithms: Which to measure.
         rounds: Steps of each algorithm, taken in turn; the median counts.
         tasks: Tasks per outer step.
@@ -120,16 +114,16 @@ def main(
     from benchmarks.__main__ import machine, measure
 
     out.mkdir(parents=True, exist_ok=True)
-    console = Console(width=120)
+    console = Console(width=160)
     rows: list[dict[str, Any]] = []
     for count in steps:
         console.print(f"measuring {count} inner steps")
         rows += measure(Work(tasks=tasks, steps=count), algorithms, rounds)
         (out / "costs.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    for table in cost_tables(rows):
-        console.print(table)
+    (out / "costs.md").write_text(cost_table(rows))
+    console.print(cost_table(rows))
     cost_figure(rows).savefig(out / "costs.png", dpi=100)
-    console.print(f"Results: {out / 'costs.json'}, {out / 'costs.png'}")
+    console.print(f"Results: {out / 'costs.json'}, costs.md, costs.png")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,17 @@ def test_the_family_is_trained_tested_and_reported(tiny, tmp_path, omniglot, mon
     assert (report / "tables.md").read_text() == tables
 
 
+def test_the_page_quotes_the_tables():
+    """Every table of docs/family.md is one that a command wrote, and so are the figures."""
+    docs = REPOSITORY / "docs"
+    page = (docs / "family.md").read_text()
+    tables = (docs / "family" / "tables.md").read_text() + (docs / "family" / "costs.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(rows) > 60
+    assert not [row for row in rows if row not in tables]
+    assert all((docs / picture).exists() for picture in re.findall(r"\]\((family/.*?)\)", page))
+
+
 def test_every_run_of_the_family_has_its_config():
     for name in [*family.SINUSOID, *family.OMNIGLOT]:
         assert (REPOSITORY / "configs" / f"{family.CONFIGS.get(name, name)}.yaml").exists()
@@ -58,4 +69,5 @@ def test_the_costs_are_measured_and_drawn(tmp_path, capsys):
     assert [row["engine"] for row in rows] == ["reptile", "imaml"]
     assert all(row["peak_mb"] > row["idle_mb"] > 0 and len(row["seconds"]) == 1 for row in rows)
     assert (tmp_path / "costs.png").stat().st_size > 10_000
-    assert "peak memory" in capsys.readouterr().out
+    assert (tmp_path / "costs.md").read_text().startswith("| inner steps | reptile, ms | reptile, MB | imaml, ms |")
+    assert "costs.md" in capsys.readouterr().out
