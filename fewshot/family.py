@@ -50,8 +50,13 @@ OMNIGLOT: dict[str, dict[str, str]] = {
     "omniglot_maml": cosine(5000),
     "omniglot_fomaml": cosine(5000),
     "omniglot_anil": cosine(5000),
-    "omniglot_reptile": {"trainer.max_steps": "6000"},
-    "omniglot_imaml": {"trainer.max_steps": "600", "data.meta_batch_size": "8"},
+    "omniglot_reptile": {"trainer.max_steps": "6000", "data.val_episodes": "100"},
+    "omniglot_imaml": {
+        "trainer.max_steps": "300",
+        "trainer.val_check_interval": "100",
+        "data.meta_batch_size": "8",
+        "data.val_episodes": "100",
+    },
     "omniglot_mamlpp": {
         "trainer.max_steps": "1500",
         "model.multi_step_loss_steps": "150",

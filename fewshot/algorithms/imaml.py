@@ -71,7 +71,8 @@ class IMAMLModule(AdaptingModule):
 
     Rajeswaran, Finn, Kakade and Levine, 2019, Meta-Learning with Implicit Gradients,
     https://arxiv.org/abs/1909.04630. Deviations: the inner problem is solved by gradient descent alone (the paper has
-    a Hessian-free solver, too), and ``cg_damping`` is 0 by default (the authors' code has 10, and doubles the I).
+    a Hessian-free solver, too), and ``cg_damping`` is 0 by default. The authors' code solves 2 I + H / (λ + 10): at
+    λ = 2 that is a damping of 22, but for a factor that Adam cancels.
 
     Args:
         network: The embedding network; a linear head goes on top of it.
