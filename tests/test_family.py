@@ -4,8 +4,7 @@ import json
 import re
 
 import pytest
-import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, shrink
 
 from benchmarks import family as costs
 from fewshot import driver, family
@@ -14,12 +13,7 @@ from fewshot import driver, family
 @pytest.fixture
 def tiny(tmp_path):
     """The configs, made to run in a second each."""
-    for file in (REPOSITORY / "configs").glob("*.yaml"):
-        config = yaml.safe_load(file.read_text())
-        config["data"]["init_args"] |= {"meta_batch_size": 2, "val_episodes": 2}
-        config["model"]["init_args"].pop("compile", None)
-        config["trainer"] |= {"enable_progress_bar": False, "val_check_interval": 1}
-        (tmp_path / file.name).write_text(yaml.safe_dump(config))
+    shrink((REPOSITORY / "configs"), tmp_path)
     return tmp_path
 
 
