@@ -11,13 +11,13 @@ from statistics import median
 from typing import Any
 
 import torch
+from fewshot.driver import markdown
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.work import Work, tensors
 from fewshot.algorithms import EpisodicModule, IMAMLModule, MAMLModule, ReptileModule
-from fewshot.driver import markdown
 from fewshot.episodes import Episode, Examples
 from fewshot.networks import Conv4
 

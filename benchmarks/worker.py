@@ -13,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+from fewshot.allocator import keep_freed_memory
+
 from benchmarks import engines, family
 from benchmarks.work import Work
-from fewshot.allocator import keep_freed_memory
 
 
 def peak_mb() -> float:

@@ -1,239 +1,54 @@
-"""The front door: ``fewshot fit`` and ``fewshot test`` by LightningCLI, and the studies of what they leave behind."""
+"""The front door: which command the words after ``fewshot`` name."""
 
-import json
-import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
-
 import fewshot
-from fewshot.algorithms import EpisodicModule
-from fewshot.allocator import keep_freed_memory
-from fewshot.callbacks import EpisodeFigure, LearnedRates, ProgressBar, Report, RunRecord, flat
-from fewshot.checkpoints import KEY, BestCheckpoint, LastCheckpoint, SafeCheckpointIO, read_checkpoint
-from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
-from fewshot.parser import Parser, link
-from fewshot.quiet import hide_hints
+from fewshot.parser import Parser
+from fewshot.runs import FewShotCLI, one_line_errors, prepare, run
+from fewshot.studies.demo import demo
+from fewshot.studies.family import family
+from fewshot.studies.homework import homework
 
-STUDIES: dict[str, Callable[..., Any]] = {"sweep": sweep, "compare": compare, "curves": curves, "export": export}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": demo,
+    "sweep": sweep,
+    "compare": compare,
+    "curves": curves,
+    "export": export,
+    "homework": homework,
+    "family": family,
+}
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
 
-BESIDE = f"Beside fit and test there are {', '.join(STUDIES)}: fewshot sweep --help, ..."
+DESCRIPTION = f"{fewshot.__doc__} Beside fit and test there are {', '.join(COMMANDS)}: fewshot sweep --help, ..."
 
 
-class FewShotCLI(LightningCLI):
-    """LightningCLI with named runs, and checkpoints that know their model and their data."""
-
-    logger: TensorBoardLogger | None = None
-    """The logger that is made where the user configures none."""
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """The subcommands, and those arguments of the Trainer's methods that are no options."""
-        return {
-            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "weights_only"},
-            "test": {"model", "dataloaders", "datamodule", "weights_only", "verbose"},
-        }
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the name of the run."""
-        parser.add_argument(
-            "--name",
-            type=str | None,
-            help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
-        )
-        link(parser)
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parses the options; those of a checkpoint come first, so that what the user types wins."""
-        typed = list(sys.argv[1:] if args is None else args)
-        path = _value_of("--ckpt_path", typed)
-        if path is None:
-            self.config = parser.parse_args(typed)
-            path = self.config[self.config.subcommand].ckpt_path  # from a config file
-            if path is not None:
-                self.parse_arguments(parser, [*typed, "--ckpt_path", path])
-            return
-        self.checkpoint = read_checkpoint(path)
-        record = self.checkpoint[KEY]
-        first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
-        typed[first:first] = ["--config", json.dumps({"name": record["name"], **record["config"]})]
-        self.config = parser.parse_args(typed)
-        theirs = record["config"]["model"]["class_path"]
-        ours = self.config[self.config.subcommand].model.class_path
-        if theirs != ours:
-            raise FewShotError(
-                f"{path} holds {theirs}, not {ours}: leave out --model, or give it a config of its own kind"
-            )
-
-    def _parse_ckpt_path(self) -> None:
-        """Keeps Lightning from letting the checkpoint's options overwrite the typed ones."""
-
-    def before_instantiate_classes(self) -> None:
-        """Names the run, and sees to it that a short one is validated, too."""
-        config = self.config[self.subcommand]
-        if config.name is None:
-            files = [Path(str(file)).stem for file in config.config or []]
-            classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
-            config.name = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
-        if not re.fullmatch(r"\w[\w.-]*", config.name):
-            raise FewShotError(f"--name {config.name!r} must be letters, digits, '_', '-' and '.': it names a folder")
-        steps, interval = config.trainer.max_steps, config.trainer.val_check_interval
-        if isinstance(interval, int):
-            if interval < 1:
-                raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
-            config.trainer.val_check_interval = min(interval, steps) if steps > 0 else interval
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
-        config = self.config[self.subcommand]
-        root = Path(config.trainer.default_root_dir or ".")
-        folder = str(root / "checkpoints" / config.name)
-        callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
-        if self.subcommand == "fit" and config.trainer.enable_checkpointing is not False:
-            callbacks += [BestCheckpoint(folder, self.model.objective), LastCheckpoint(folder)]
-        if config.trainer.enable_progress_bar is not False:
-            callbacks.append(ProgressBar())
-        self.trainer_defaults["callbacks"] = callbacks
-        if config.trainer.logger in (None, True):
-            self.logger = TensorBoardLogger(
-                root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False
-            )
-            kwargs["logger"] = self.logger
-        kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
-        return super().instantiate_trainer(**kwargs)
-
-    def before_fit(self) -> None:
-        """Tells what a resumed run does differently.
-
-        Raises:
-            FewShotError: If it has nothing to do.
-        """
-        config = self.config.fit
-        if config.ckpt_path is None:
-            return
-        if "optimizer_states" not in self.checkpoint:
-            raise FewShotError(f"{config.ckpt_path} is exported: it can be tested, but its training cannot go on")
-        done, steps = self.checkpoint["global_step"], config.trainer.max_steps
-        if 0 < steps <= done:
-            raise FewShotError(
-                f"{config.ckpt_path} has taken {done} outer steps already: set --trainer.max_steps, which counts them "
-                f"from the beginning, to more than {steps}"
-            )
-        options = json.loads(self._parser("fit").dump(config, format="json"))
-        theirs = self.checkpoint[KEY]["config"]
-        before, now = flat(theirs), flat({part: options[part] for part in theirs})
-        for option in sorted(before.keys() | now.keys()):
-            if before.get(option) != now.get(option):
-                rank_zero_only(print)(
-                    f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}."
-                )
-
-    def fit(self, **options: Any) -> None:
-        """Trains, and says where the best checkpoint and the logs are, even after Ctrl-C."""
-        try:
-            self._start(self.trainer.fit, **options)
-        finally:
-            best = self.trainer.checkpoint_callback
-            if isinstance(best, BestCheckpoint) and best.best_model_score is not None:
-                score = f"Best: {best.monitor} {best.best_model_score:.4f} in {best.best_model_path}"
-                rank_zero_only(print)(f"{score}\nLogs: {self.trainer.log_dir}")
-
-    def test(self, **options: Any) -> None:
-        """Tests without Lightning's own table: :class:`Report` prints a better one."""
-        self._start(self.trainer.test, verbose=False, **options)
-
-    def _start(self, method: Callable[..., Any], **options: Any) -> None:
-        """Runs a method of the Trainer; if that is refused before it begins, no empty log stays behind."""
-        try:
-            method(**options)
-        except (FewShotError, MisconfigurationException):
-            if self.logger is not None and not RunRecord.began(self.logger):
-                folder = Path(self.logger.log_dir)
-                shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):
-                    for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty
-                        parent.rmdir()
-            raise
-
-
-def _value_of(option: str, args: list[str]) -> str | None:
-    """The last value of an option, given as ``--option value`` or ``--option=value``."""
-    value = None
-    for index, arg in enumerate(args):
-        if arg == option and index + 1 < len(args):
-            value = args[index + 1]
-        elif arg.startswith(f"{option}="):
-            value = arg.partition("=")[2]
-    return value
-
-
-def prepare() -> None:
-    """Sets the process up: no hints that a user can do nothing about, and freed memory stays at hand."""
-    hide_hints()
-    keep_freed_memory()
-
-
-def run(args: list[str] | None = None) -> FewShotCLI:
-    """Runs one command and returns what it used: trainer, model, data.
+def main(args: list[str] | None = None) -> None:
+    """The ``fewshot`` command.
 
     Args:
         args: The words after ``fewshot``; those of the process if not given.
-
-    Raises:
-        FewShotError: If the user made a mistake.
     """
-    prepare()
-    return FewShotCLI(
-        EpisodicModule,
-        EpisodicDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        parser_class=Parser,
-        parser_kwargs={"prog": "fewshot", "description": f"{fewshot.__doc__} {BESIDE}"},
-        save_config_callback=RunRecord,
-        save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults={
-            "check_val_every_n_epoch": None,  # count outer steps
-            "val_check_interval": 500,
-            "num_sanity_val_steps": 0,
-            "enable_model_summary": False,
-            "inference_mode": False,  # MAML takes gradients while it is tested
-        },
-        args=args,
-    )
+    words = sys.argv[1:] if args is None else args
+    with one_line_errors():
+        if words[:1] == ["--version"]:
+            print(f"fewshot {fewshot.__version__}")
+        elif words and words[0] in COMMANDS:
+            call(words[0], words[1:])
+        elif words and not words[0].startswith("-") and words[0] not in FewShotCLI.subcommands():
+            raise FewShotError(
+                f"there is no command {words[0]!r}, but {', '.join([*FewShotCLI.subcommands(), *COMMANDS])}"
+            )
+        else:
+            run(words, DESCRIPTION)
 
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turns a user's mistake into one line on stderr and exit status 2.
-
-    Raises:
-        SystemExit: In place of the mistake.
-    """
-    try:
-        yield
-    except (FewShotError, MisconfigurationException, OSError) as error:
-        advice = "; try cpu as the accelerator" if "backend found" in str(error) else ""
-        print(f"fewshot: error: {error}{advice}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def study(command: str, args: list[str]) -> None:
-    """Runs one of the :data:`STUDIES`.
+def call(command: str, args: list[str]) -> None:
+    """Runs one of the :data:`COMMANDS`.
 
     Args:
         command: Which.
@@ -245,30 +60,12 @@ def study(command: str, args: list[str]) -> None:
     prepare()
     parser = Parser(
         prog=f"fewshot {command}",
-        description=(STUDIES[command].__doc__ or "").partition("Args:")[0],
+        description=(COMMANDS[command].__doc__ or "").partition("Args:")[0],
         where=f"fewshot {command} --help lists the options",
     )
-    options = parser.add_function_arguments(STUDIES[command], as_group=False)
+    options = parser.add_function_arguments(COMMANDS[command], as_group=False)
     config = parser.parse_args(args)
     try:
-        STUDIES[command](**{option: config[option] for option in options})
+        COMMANDS[command](**{option: config[option] for option in options})
     except KeyboardInterrupt:
         raise FewShotError("interrupted; the same command goes on with what is missing") from None
-
-
-def main(args: list[str] | None = None) -> None:
-    """The ``fewshot`` command.
-
-    Args:
-        args: The words after ``fewshot``; those of the process if not given.
-    """
-    words = sys.argv[1:] if args is None else args
-    with one_line_errors():
-        if words and words[0] in STUDIES:
-            study(words[0], words[1:])
-        elif words and not words[0].startswith("-") and words[0] not in FewShotCLI.subcommands():
-            raise FewShotError(
-                f"there is no command {words[0]!r}, but {', '.join([*FewShotCLI.subcommands(), *STUDIES])}"
-            )
-        else:
-            run(words)

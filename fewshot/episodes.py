@@ -1,14 +1,11 @@
-"""Few-shot tasks as data: what an episode is, and how the i-th one is drawn."""
+"""Few-shot tasks as data: what an episode is, and all that data and learners know of each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from fewshot.errors import FewShotError
+from fewshot.objectives import LossName
 
 SPLITS = ("train", "val", "test")
 
@@ -38,7 +35,7 @@ class Episode(NamedTuple):
     query: Examples
     classes: Tensor | None = None
 
-    def split(self, tasks: int | None) -> list["Episode"]:
+    def chunks(self, tasks: int | None) -> list["Episode"]:
         """Cuts the meta-batch into smaller ones of so many tasks, the last perhaps of fewer; ``None``: into one."""
         count = len(self.query.y)
         return [self._tasks(slice(start, start + (tasks or count))) for start in range(0, count, tasks or count)]
@@ -48,87 +45,32 @@ class Episode(NamedTuple):
         return Episode(support, query, None if self.classes is None else self.classes[some])
 
 
-class ImageEpisodes(Dataset[Episode]):
-    """N-way K-shot episodes over images; episode i is a pure function of ``(seed, split, i)`` and of the classes.
+class Prediction(NamedTuple):
+    """What a learner says of the queries of T tasks.
 
-    The classes and the queries of a task are drawn before its supports: another number of shots changes the support
-    set alone, and the smaller support set is part of the larger one.
-
-    Args:
-        images: ``uint8`` images, ``[classes, drawings, H, W]``.
-        split: ``train``, ``val`` or ``test``: each has its own stream of episodes.
-        ways: Classes per task, N.
-        shots: Support examples per class, K.
-        queries: Query examples per class, Q.
-        length: Number of episodes.
-        first: Number of the episode at index 0; a resumed run starts where it stopped.
-        seed: Seed of the stream.
-
-    Raises:
-        FewShotError: If there are fewer classes than ways, or fewer drawings than shots + queries.
+    Attributes:
+        outputs: After adaptation: logits ``[T, N*Q, N]``, or for regression numbers ``[T, Q, 1]``.
+        before: Before adaptation, the same shape; ``None`` from a learner that has no such thing.
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        *,
-        split: str,
-        ways: int,
-        shots: int,
-        queries: int,
-        length: int,
-        first: int = 0,
-        seed: int = 0,
-    ) -> None:
-        classes, drawings = images.shape[:2]
-        if ways > classes:
-            raise FewShotError(
-                f"{ways}-way episodes need {ways} classes, but the {split} split has {classes}: lower the ways"
-            )
-        if shots + queries > drawings:
-            raise FewShotError(
-                f"shots + queries = {shots} + {queries} = {shots + queries} images per class, but a class of the "
-                f"{split} split has {drawings}: lower the shots or the queries"
-            )
-        self.images = images
-        self.ways, self.shots, self.queries = ways, shots, queries
-        self.length, self.first = length, first
-        self._key = (seed, SPLITS.index(split))
+    outputs: Tensor
+    before: Tensor | None = None
 
-    def __len__(self) -> int:
-        return self.length
 
-    def draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws episode ``number``.
+class DataSpec(NamedTuple):
+    """What data state about themselves: all that a learner may ask of them.
 
-        Returns:
-            The classes ``[N]``, and for each class its drawings ``[N, Q+K]``, queries first.
-        """
-        # Philox is counter-based: a stream of its own per episode, at the price of a few microseconds.
-        rng = np.random.Generator(np.random.Philox(key=self._key, counter=(0, 0, number, 0)))
-        classes, drawings = self.images.shape[:2]
-        chosen = rng.choice(classes, self.ways, replace=False)
-        order = rng.random((self.ways, drawings)).argsort(axis=1)
-        return chosen, order[:, : self.queries + self.shots]
+    Attributes:
+        outputs: Outputs that a learner needs in training: classes per task, N, or numbers per target.
+        test_outputs: The same in validation and test.
+        loss: What suits the targets.
+        example_shape: Shape of one example, such as ``(1, 28, 28)``; ``None`` until the data are loaded.
+        class_names: The classes of each split, in the order of :attr:`Episode.classes`; empty for regression, and until
+            the data are loaded.
+    """
 
-    def __getitems__(self, indices: Sequence[int]) -> Episode:
-        """Draws a meta-batch: ``DataLoader`` calls this with the indices of all its tasks at once."""
-        draws = [self.draw(self.first + index) for index in indices]
-        classes = torch.from_numpy(np.stack([chosen for chosen, _ in draws]))  # [T, N]
-        drawings = torch.from_numpy(np.stack([order for _, order in draws]))  # [T, N, Q+K]
-        rows = classes[..., None] * self.images.shape[1] + drawings
-        labels = torch.arange(self.ways)[None, :, None].expand(rows.shape)
-        query, support = (
-            Examples(self._rows(row), label.flatten(1))
-            for row, label in zip(rows.tensor_split([self.queries], 2), labels.tensor_split([self.queries], 2))
-        )
-        return Episode(support, query, classes)
-
-    def _rows(self, rows: Tensor) -> Tensor:
-        """Gathers images by their row in ``[classes * drawings, H, W]``: ``[T, N, n]`` to ``[T, N*n, 1, H, W]``."""
-        # index_select copies whole images, some twenty times faster than indexing by classes and drawings.
-        return self.images.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, (len(rows), -1)).unsqueeze(2)
-
-    def __getitem__(self, index: int) -> Episode:
-        """Draws the meta-batch of one task, T = 1."""
-        return self.__getitems__([index])
+    outputs: int
+    test_outputs: int
+    loss: LossName
+    example_shape: tuple[int, ...] | None = None
+    class_names: Mapping[str, tuple[str, ...]] = {}

@@ -1,6 +1,7 @@
 """Parsing options: jsonargparse, made strict and brief."""
 
 import re
+from importlib import import_module
 from typing import Any, NoReturn
 
 from pytorch_lightning.cli import LightningArgumentParser
@@ -18,13 +19,10 @@ PADDING = (
 
 
 def link(parser: LightningArgumentParser) -> None:
-    """Lets a learner's head have as many outputs as the data say: by an option ``ways`` or ``outputs``, or else one."""
-    parser.link_arguments("data", "model.init_args.outputs", compute_fn=_outputs)
-
-
-def _outputs(data: Any) -> int:
-    options = data.init_args if data else {}
-    return options.get("ways", options.get("outputs", 1))
+    """Lets a learner's head have as many outputs as the data say."""
+    parser.link_arguments(
+        "data", "model.init_args.outputs", compute_fn=lambda data: data.spec.outputs, apply_on="instantiate"
+    )
 
 
 class Parser(LightningArgumentParser):
@@ -64,4 +62,14 @@ class Parser(LightningArgumentParser):
             gist += f"; {self.where}"
         if "Expected a <class 'list'>" in gist:
             gist += "; give a list, as in [a,b]"
-        raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist))
+        raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist) + _what_is_missing(gist))
+
+
+def _what_is_missing(message: str) -> str:
+    """What an abstract class leaves to be written, if that is what a message is about."""
+    found = re.search(r"Expected an instantiatable class, but (\S+) is abstract", message)
+    if found is None:
+        return ""
+    module, _, name = found[1].rpartition(".")
+    missing = sorted(getattr(import_module(module), name).__abstractmethods__)
+    return f": it has no {', '.join(missing)}"

@@ -31,7 +31,7 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
     """Draws the first task of a meta-batch: a row per class, its support image left, its judged queries right.
 
     Args:
-        episode: The meta-batch, images ``[T, n, 1, H, W]``.
+        episode: The meta-batch, images ``[T, n, C, H, W]`` of 0 to 1: one channel is ink, three are colour.
         predictions: Predicted labels of the queries, ``[T, N*Q]``.
         ways: Rows to draw at most.
         queries: Queries to draw per class at most.
@@ -49,15 +49,21 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     for row, (label, support, images, guesses) in zip(axes, rows):
-        row[0].imshow(support[0, 0].float().numpy(force=True), cmap="gray_r", vmin=0, vmax=1)
+        _show(row[0], support[0])
         row[0].set_ylabel(f"class {label}", rotation=0, ha="right", va="center")
         for axis, image, guess in zip(row[1:], images, guesses):
-            axis.imshow(image[0].float().numpy(force=True), cmap="gray_r", vmin=0, vmax=1)
+            _show(axis, image)
             axis.set_xlabel(str(guess), color=RIGHT if guess == label else WRONG, labelpad=1)
     axes[0, 0].text(0, 1.1, "support", transform=axes[0, 0].transAxes)
     heading = axes[0, 1].text(0, 1.1, "query, and its predicted class", transform=axes[0, 1].transAxes)
     heading.set_in_layout(False)  # it may reach over the columns on its right
     return figure
+
+
+def _show(axis: Axes, image: Tensor) -> None:
+    """Draws an image ``[C, H, W]``."""
+    pixels = image.float().clamp(0, 1).movedim(0, -1).numpy(force=True)
+    axis.imshow(pixels if pixels.shape[-1] == 3 else pixels[..., 0], cmap="gray_r", vmin=0, vmax=1)
 
 
 def fits_grid(episode: Episode, outputs: Mapping[str, Mapping[str, Tensor]]) -> Figure:

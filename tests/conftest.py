@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from fewshot.data.archives import ARCHIVES, DRAWINGS
 from PIL import Image
 
 from fewshot.cli import main
-from fewshot.data.archives import ARCHIVES, DRAWINGS
 
 REPOSITORY = Path(__file__).parent.parent
 

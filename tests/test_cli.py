@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import REPOSITORY, TINY
+from fewshot.demo import demo
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fewshot import checkpoints
 from fewshot.algorithms import MAMLModule
 from fewshot.cli import main, run
-from fewshot.demo import demo
 from fewshot.errors import FewShotError
 from fewshot.evaluation import load_module
 from fewshot.networks import Conv4

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fewshot.layers import BatchNorm
 from test_inner_loop import maml
 from torch import Tensor, nn
 from torch.func import functional_call, hessian
@@ -10,7 +11,6 @@ from fewshot.algorithms import MAMLModule
 from fewshot.data import SinusoidDataModule
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
-from fewshot.layers import BatchNorm
 from fewshot.networks import MLP, PerStepBatchNorm
 
 

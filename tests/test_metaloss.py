@@ -6,9 +6,8 @@ from math import exp, log
 
 import pytest
 import torch
-from torch import Tensor
-
 from fewshot.metaloss import GRID, descent_directions, meta_loss, meta_loss_figure, minima
+from torch import Tensor
 
 TASKS = [(0.3, 0.05), (0.83, 0.75)]
 RATE = 0.3

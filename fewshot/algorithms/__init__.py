@@ -1,21 +1,23 @@
 """One file per algorithm."""
 
 from fewshot.algorithms.adapting import AdaptingModule
-from fewshot.algorithms.base import EpisodicModule, Prediction, with_gradient
+from fewshot.algorithms.base import EpisodicModule
+from fewshot.algorithms.baseline import BaselineModule
+from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.imaml import IMAMLModule
 from fewshot.algorithms.maml import MAMLModule
-from fewshot.algorithms.pretrained import PretrainedModule
+from fewshot.algorithms.metric import MetricModule
 from fewshot.algorithms.protonet import ProtoNetModule
 from fewshot.algorithms.reptile import ReptileModule
 
 __all__ = [
     "AdaptingModule",
+    "BaselineModule",
     "EpisodicModule",
     "IMAMLModule",
     "MAMLModule",
-    "Prediction",
-    "PretrainedModule",
+    "MetricModule",
+    "OuterStep",
     "ProtoNetModule",
     "ReptileModule",
-    "with_gradient",
 ]

@@ -1,62 +1,75 @@
-"""What the algorithms share that take gradient steps on a support set: a head, the steps, and how they are judged."""
+"""What the learners share that take gradient steps on a support set: a head, the steps, and how they are judged."""
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from fewshot.algorithms.base import EpisodicModule, LRSchedulerCallable, Prediction
-from fewshot.episodes import Episode, Examples
+from fewshot.algorithms.base import EpisodicModule
+from fewshot.episodes import Episode, Examples, Prediction
 from fewshot.errors import FewShotError
-from fewshot.inner_loop import BatchNormMode, Graph, InnerLoop, Learners
-from fewshot.networks import Classifier, Embedding, keeps_running_statistics
-from fewshot.objectives import LossName
+from fewshot.inner_loop import (
+    Adapt,
+    Draw,
+    Graph,
+    InnerLoop,
+    InnerOptimizer,
+    Learners,
+    VectorizedInnerLoop,
+    adapted_parameters,
+)
+from fewshot.networks import BatchNormMode, Classifier, Embedding, keeps_running_statistics, norms_of
+
+Loop = TypeVar("Loop", bound=InnerLoop)
 
 
 class AdaptingModule(EpisodicModule):
     """A learner that is adapted to a task by gradient steps on its support set.
 
     Attributes:
-        inner_loop: How a meta-batch is adapted; set by the algorithm.
-        running_statistics: Whether the network's batch norm has to keep running statistics, which is to say whether
-            its normalisation is learned while training; otherwise it normalises by the batch at hand.
+        inner_loop: How a meta-batch is adapted in training; set by the algorithm.
+        test_inner_loop: The same in validation and test, where it is another.
+        learns_statistics: Whether the training is the one whose statistics batch norm keeps in the mode ``running``.
 
     Args:
         network: The embedding network; a linear head goes on top of it.
-        outputs: Outputs of the head.
-        inner_lr: Inner step size.
+        outputs: Outputs of the head: classes per task, N, or 1 for regression; the command line takes it from the data.
+        inner_lr: Inner step size α.
         adaptation_steps: Inner gradient steps in training.
         test_adaptation_steps: Inner gradient steps in validation and test; as in training if not given.
-        batch_norm: Whose statistics normalise the queries.
-        task_chunk_size: Adapt so many tasks at a time; all of the meta-batch if not given.
-        loss: Loss, inside and outside.
-        meta_lr: Outer step size.
-        lr_scheduler: Schedule of the outer step size.
+        adapt: Which weights adapt: ``all``, those of the ``head``, or those whose names start with one of a list of
+            prefixes, such as ``[features.convolutions.3, head]``. What does not adapt may be frozen by the network.
+        batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
+            (``transductive``), the support set's (``inductive``), or those of training (``running``), which stay as
+            they are and want a network that keeps them.
+        task_chunk_size: Adapt so many tasks at a time, to need less memory; all of the meta-batch if not given. Results
+            are the same.
+        **shared: The options of every learner.
 
     Raises:
-        FewShotError: If a number is out of range, or the network's batch norm is of the other kind.
+        FewShotError: If a number is out of range, the network's batch norm is of the other kind, or a weight that
+            adapts is frozen.
     """
 
     inner_loop: InnerLoop
-    running_statistics: ClassVar[bool] = False
+    test_inner_loop: InnerLoop | None = None
+    learns_statistics: ClassVar[bool] = False
 
     def __init__(
         self,
         network: Embedding,
-        *,
-        outputs: int,
-        inner_lr: float,
-        adaptation_steps: int,
-        test_adaptation_steps: int | None,
-        batch_norm: BatchNormMode,
-        task_chunk_size: int | None,
-        loss: LossName,
-        meta_lr: float,
-        lr_scheduler: LRSchedulerCallable | None,
+        outputs: int = 5,
+        inner_lr: float = 0.1,
+        adaptation_steps: int = 1,
+        test_adaptation_steps: int | None = None,
+        adapt: Adapt = "all",
+        batch_norm: BatchNormMode = "transductive",
+        task_chunk_size: int | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(meta_lr, lr_scheduler, loss)
+        super().__init__(**shared)
         if test_adaptation_steps is None:
             test_adaptation_steps = adaptation_steps
         if min(adaptation_steps, test_adaptation_steps) < 0:
@@ -66,38 +79,45 @@ class AdaptingModule(EpisodicModule):
             )
         if inner_lr <= 0:
             raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
-        self.normalised = keeps_running_statistics(network) is not None
-        if self.normalised:
-            self._refuse_batch_norm(network)
-        frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
-        if frozen:
-            raise FewShotError(f"{self.title} adapts every weight, and {frozen[0]} is frozen: leave requires_grad true")
         for name, value in {"outputs": outputs, "task_chunk_size": task_chunk_size}.items():
             if value is not None and value < 1:
                 raise FewShotError(f"{name} must be at least 1, not {value}")
         self.outputs = outputs
         self.adaptation_steps = adaptation_steps
         self.test_adaptation_steps = test_adaptation_steps
+        self.adapt_option: Adapt = adapt
         self.batch_norm = batch_norm
         self.task_chunk_size = task_chunk_size
+        self._check_batch_norm(network)
         self.network = Classifier(network, outputs)
+        for name, parameter in self.adapted_parameters().items():
+            if not parameter.requires_grad:
+                raise FewShotError(
+                    f"{self.title} adapts {name}, which is frozen: leave requires_grad true, or name what adapts by "
+                    "--model.adapt head or a list of prefixes"
+                )
 
-    @property
-    def title(self) -> str:
-        """What to call the algorithm in messages."""
-        return type(self).__name__.removesuffix("Module")
+    def _check_batch_norm(self, network: Embedding) -> None:
+        kept = keeps_running_statistics(network)
+        self.normalised = kept is not None
+        if kept and self.batch_norm != "running":
+            raise FewShotError(
+                f"{self.title} with batch norm {self.batch_norm} needs a network without running statistics, which its "
+                "tasks would share and change even in a test: --model.network.running_statistics false"
+            )
+        if kept is False and self.batch_norm == "running":
+            raise FewShotError(
+                f"{self.title} needs batch norm with running statistics here, those of training: "
+                "--model.network.running_statistics true"
+            )
 
-    def _refuse_batch_norm(self, network: Embedding) -> None:
-        if keeps_running_statistics(network) and not self.running_statistics:
-            raise FewShotError(
-                f"{self.title} needs batch norm without running statistics, which its clones would share and change "
-                "even in a test: --model.network.running_statistics false"
-            )
-        if self.running_statistics and not keeps_running_statistics(network):
-            raise FewShotError(
-                f"{self.title} needs batch norm with running statistics, as it trains on images of all tasks together "
-                "and adapts to those of one: --model.network.running_statistics true"
-            )
+    def adapted_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters that the inner loop adapts, by their names in the network."""
+        return adapted_parameters(self.network, self.adapt_option)
+
+    def make_loop(self, optimizer: InnerOptimizer, kind: type[Loop] = VectorizedInnerLoop) -> Loop:  # type: ignore[assignment]
+        """An inner loop over this learner's network with its options."""
+        return kind(self.network, optimizer, self.loss, adapt=self.adapt_option, batch_norm=self.batch_norm)
 
     def setup(self, stage: str) -> None:
         """Refuses what cannot work before any time is spent on it.
@@ -107,8 +127,8 @@ class AdaptingModule(EpisodicModule):
                 float16.
         """
         super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        for ways in (getattr(data, name, self.outputs) for name in ("ways", "test_ways")):
+        spec = self.data_spec
+        for ways in () if spec is None else (spec.outputs, spec.test_outputs):
             if ways != self.outputs:
                 raise FewShotError(
                     f"{self.title}'s head has {self.outputs} outputs and cannot judge {ways}-way episodes: "
@@ -120,26 +140,38 @@ class AdaptingModule(EpisodicModule):
                 "gradient scaler scales the outer loss only. Use --trainer.precision bf16-mixed or 32-true"
             )
 
-    def adapt(self, support: Examples, steps: int, graph: Graph) -> Iterator[Learners]:
+    def train(self, mode: bool = True) -> "AdaptingModule":
+        """Sets training mode; in the mode ``running``, batch norm keeps to the statistics that it came with."""
+        super().train(mode)
+        if self.batch_norm == "running" and not self.learns_statistics:
+            for norm in norms_of(self.network):
+                norm.eval()
+        return self
+
+    def draw(self, support: Examples) -> Draw | None:
+        """What each inner step learns from; ``None``: from the whole support set."""
+        return None
+
+    def adapt(self, support: Examples, steps: int, graph: Graph, loop: InnerLoop | None = None) -> Iterator[Learners]:
         """The learners after 0, 1, ..., ``steps`` steps; see :meth:`InnerLoop.adapt`."""
-        return self.inner_loop.adapt(support, steps, graph=graph)
+        return (loop or self.inner_loop).adapt(support, steps, graph=graph, draw=self.draw(support))
 
     def adapted(self, support: Examples, steps: int, graph: Graph) -> Learners:
         """The learners after ``steps`` steps; those on the way there are not kept."""
         return deque(self.adapt(support, steps, graph), maxlen=1).pop()
 
-    def evaluate(self, episode: Episode) -> Prediction:
+    def predict(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries, before and after."""
         if torch.is_inference_mode_enabled():
             raise FewShotError(
                 f"{self.title} takes gradients while it is tested: make the Trainer with inference_mode=False"
             )
-        chunks = [self._evaluate(chunk) for chunk in episode.split(self.task_chunk_size)]
+        chunks = [self._predict(chunk) for chunk in episode.chunks(self.task_chunk_size)]
         return Prediction(*(torch.cat(parts) for parts in zip(*chunks)))
 
-    def _evaluate(self, episode: Episode) -> tuple[Tensor, Tensor]:
+    def _predict(self, episode: Episode) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
-            adaptation = self.adapt(episode.support, self.test_adaptation_steps, "none")
+            adaptation = self.adapt(episode.support, self.test_adaptation_steps, "none", self.test_inner_loop)
             for step, learners in enumerate(adaptation):
                 if step == 0:
                     before = learners(episode.query.x)

@@ -1,84 +1,94 @@
-"""The protocol that every algorithm shares: loss, metrics, logging, optimiser. Never method."""
+"""The protocol that every learner shares: loss, metrics, logging, optimiser. Never method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
-from torch.autograd import Function
-from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.optimizer import Optimizer
 
-from fewshot.episodes import Episode
+from fewshot.algorithms.gradients import OuterStep
+from fewshot.checkpoints import model_options, read_checkpoint
+from fewshot.episodes import DataSpec, Episode, Prediction
 from fewshot.errors import FewShotError
-from fewshot.metrics import EpisodeStatistics
+from fewshot.metrics import EpisodeStatistics, Summary
 from fewshot.objectives import OBJECTIVES, LossName
-
-LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
-
-
-class Prediction(NamedTuple):
-    """What an algorithm says of the queries of T tasks.
-
-    Attributes:
-        outputs: After adaptation: logits ``[T, N*Q, N]``, or for regression numbers ``[T, Q, 1]``.
-        before: Before adaptation, the same shape; ``None`` for an algorithm that has no such thing.
-    """
-
-    outputs: Tensor
-    before: Tensor | None = None
-
-
-class _WithGradient(Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *parameters: Tensor) -> Tensor:
-        ctx.gradients = gradients
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(scale * gradient for gradient in ctx.gradients)
-
-
-def with_gradient(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """A scalar that equals ``value`` and whose gradient in the parameters is the given one.
-
-    So an algorithm that knows its update hands it over as a loss, and Lightning's own optimisation does the rest.
-    """
-    return _WithGradient.apply(value, gradients, *parameters)
+from fewshot.parser import Parser
+from fewshot.schedules import LRSchedulerCallable, OptimizerCallable, ScheduleName, scheduled
 
 
 class EpisodicModule(LightningModule, ABC):
     """A few-shot learner: one batch is a meta-batch of T tasks, and one outer step.
 
+    A learner says what is descended (:meth:`outer_loss`) and what is predicted (:meth:`predict`).
+
     Logs ``train/loss`` and ``train/accuracy`` every outer step, and ``{val,test}/{loss,accuracy,accuracy_std,
-    accuracy_ci95}`` over the episodes of an evaluation; the algorithms that adapt add ``loss_before`` and
+    accuracy_ci95}`` over the episodes of an evaluation; the learners that adapt add ``loss_before`` and
     ``accuracy_before``. For regression it is ``mse`` in place of ``accuracy``.
 
     Attributes:
         objective: The loss, and the metric that goes with it.
-        episode_scores: The metric of each episode of the last evaluation, in their order on one device.
+        summary: The metric over the episodes of the last evaluation.
+        episode_scores: The metric of each of these episodes, in their order on one device.
 
     Args:
-        meta_lr: Outer step size of Adam (Kingma and Ba, 2015, https://arxiv.org/abs/1412.6980).
-        lr_scheduler: Schedule of the outer step size, stepped once per outer step; constant if not given.
+        meta_lr: Outer step size β.
+        optimizer: Outer optimiser, a class of ``torch.optim`` with its options but the step size: Adam (Kingma and Ba,
+            2015, https://arxiv.org/abs/1412.6980) if not given. AdamW has weight decay.
+        lr_scheduler: How the outer step size goes on, stepped once per outer step: ``constant``, ``linear`` or
+            ``cosine`` (both to zero), ``step`` (a tenth at half of the training and again at three quarters), each
+            over the length of the training; or a class of ``torch.optim.lr_scheduler`` with its options.
         loss: ``cross-entropy`` for classification, ``mse`` for regression.
+
+    Raises:
+        FewShotError: If a number is out of range.
     """
 
     def __init__(
-        self, meta_lr: float, lr_scheduler: LRSchedulerCallable | None, loss: LossName = "cross-entropy"
+        self,
+        meta_lr: float = 1e-3,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: ScheduleName | LRSchedulerCallable = "constant",
+        loss: LossName = "cross-entropy",
     ) -> None:
         super().__init__()
         if meta_lr <= 0:
             raise FewShotError(f"meta_lr must be positive, not {meta_lr}")
         self.meta_lr = meta_lr
+        self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.objective = OBJECTIVES[loss]
         self.loss = self.objective.loss
         self._scores = EpisodeStatistics()
+        self.summary: Summary | None = None
         self.episode_scores: list[float] = []
+
+    @abstractmethod
+    def outer_loss(self, episode: Episode) -> OuterStep:
+        """What is descended: the loss whose gradient is the outer step, and the outputs for the queries."""
+
+    @abstractmethod
+    def predict(self, episode: Episode) -> Prediction:
+        """What is predicted: the outputs for the queries as in validation and test, without a graph."""
+
+    def describe(self) -> dict[str, Any]:
+        """How this learner is evaluated, for the test report: adaptation steps, batch-norm mode."""
+        return {}
+
+    def forward(self, episode: Episode) -> Prediction:
+        """Predicts; see :meth:`predict`."""
+        return self.predict(episode)
+
+    @property
+    def data_spec(self) -> DataSpec | None:
+        """What the data state about themselves; ``None`` from loaders that are no data module of episodes."""
+        return getattr(getattr(self._trainer, "datamodule", None), "spec", None)
+
+    @property
+    def title(self) -> str:
+        """What to call the learner in messages."""
+        return type(self).__name__.removesuffix("Module")
 
     def setup(self, stage: str) -> None:
         """Refuses data whose targets do not suit the loss.
@@ -86,30 +96,14 @@ class EpisodicModule(LightningModule, ABC):
         Raises:
             FewShotError: If labels are to be regressed, or numbers to be classified.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        if getattr(data, "loss", self.objective.name) != self.objective.name:
+        spec = self.data_spec
+        if spec is not None and spec.loss != self.objective.name:
             wants = "learns to classify" if self.objective.name == "cross-entropy" else "learns a regression"
             raise FewShotError(
-                f"{type(self).__name__} {wants} (loss {self.objective.name}), and {type(data).__name__} has other "
-                f"targets: choose a learner with --model.loss {data.loss}, or other data"  # type: ignore[union-attr]
+                f"{type(self).__name__} {wants} (loss {self.objective.name}), and "
+                f"{type(self.trainer.datamodule).__name__} has other "  # type: ignore[attr-defined]
+                f"targets: choose a learner with --model.loss {spec.loss}, or other data"
             )
-
-    @abstractmethod
-    def forward(self, episode: Episode) -> Prediction:
-        """Predicts the queries as in training, differentiably."""
-
-    def outer_loss(self, episode: Episode) -> tuple[Tensor, Tensor]:
-        """The loss whose gradient is the outer step, and the outputs for the queries."""
-        outputs = self(episode).outputs
-        return self.loss(outputs, episode.query.y), outputs
-
-    def evaluate(self, episode: Episode) -> Prediction:
-        """Predicts the queries as in validation and test."""
-        return self(episode)
-
-    def describe(self) -> dict[str, Any]:
-        """How this algorithm evaluates, for the test report: adaptation steps, batch-norm mode."""
-        return {}
 
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
         """One outer step."""
@@ -118,11 +112,11 @@ class EpisodicModule(LightningModule, ABC):
         self.log_dict({"train/loss": loss, f"train/{self.objective.metric}": scores.mean()}, batch_size=len(outputs))
         return loss
 
-    def validation_step(self, episode: Episode, batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, episode: Episode, batch_idx: int) -> dict[str, Prediction]:
         """Judges the learner on one meta-batch of validation episodes."""
         return self._judge(episode, "val")
 
-    def test_step(self, episode: Episode, batch_idx: int) -> dict[str, Tensor]:
+    def test_step(self, episode: Episode, batch_idx: int) -> dict[str, Prediction]:
         """Judges the learner on one meta-batch of test episodes."""
         return self._judge(episode, "test")
 
@@ -134,8 +128,8 @@ class EpisodicModule(LightningModule, ABC):
         """Logs the metric over all test episodes."""
         self._log_summary("test")
 
-    def _judge(self, episode: Episode, split: str) -> dict[str, Tensor]:
-        prediction = self.evaluate(episode)
+    def _judge(self, episode: Episode, split: str) -> dict[str, Prediction]:
+        prediction = self.predict(episode)
         targets, metric, scores = episode.query.y, self.objective.metric, self.objective.scores
         self._scores.update(scores(prediction.outputs, targets))
         metrics = {f"{split}/loss": self.loss(prediction.outputs, targets)}
@@ -143,26 +137,40 @@ class EpisodicModule(LightningModule, ABC):
             metrics[f"{split}/loss_before"] = self.loss(prediction.before, targets)
             metrics[f"{split}/{metric}_before"] = scores(prediction.before, targets).mean()
         self.log_dict(metrics, batch_size=len(targets), sync_dist=True)
-        return {name: value for name, value in prediction._asdict().items() if value is not None}
+        return {"prediction": prediction}
 
     def _log_summary(self, split: str) -> None:
-        summary, metric = self._scores.summary(), self.objective.metric
+        self.summary, metric = self._scores.summary(), self.objective.metric
         self.episode_scores = self._scores.compute().flatten().tolist()
         self._scores.reset()
-        self.log(f"{split}/{metric}", summary.mean, prog_bar=True)
+        self.log(f"{split}/{metric}", self.summary.mean, prog_bar=True)
         self.log("step", float(self.trainer.global_step))  # for the x-axis; Lightning's own is one less
-        self.log_dict({f"{split}/{metric}_std": summary.std, f"{split}/{metric}_ci95": summary.ci95})
+        self.log_dict({f"{split}/{metric}_std": self.summary.std, f"{split}/{metric}_ci95": self.summary.ci95})
 
     def configure_optimizers(self) -> Any:
-        """Adam on everything that is learned."""
-        return self.scheduled(torch.optim.Adam(self.parameters(), lr=self.meta_lr), self.lr_scheduler)
+        """The outer optimiser, on everything that is learned, and its schedule."""
+        return scheduled(self.optimizer(self.parameters(), self.meta_lr), self.lr_scheduler, self.trainer)
 
-    @staticmethod
-    def scheduled(optimizer: Optimizer, lr_scheduler: LRSchedulerCallable | None) -> Any:
-        """An optimiser with its schedule, stepped once per outer step, as Lightning wants it."""
-        if lr_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler(optimizer), "interval": "step"}}
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **options: Any) -> "EpisodicModule":  # type: ignore[override]
+        """Makes the learner of a checkpoint anew, with all that it has learned, in evaluation mode on the CPU.
+
+        Args:
+            checkpoint_path: A checkpoint that ``fewshot fit`` wrote.
+            **options: What to change of its options, such as ``test_adaptation_steps=10``.
+
+        Raises:
+            FewShotError: If it is none, or of another learner.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        parser = Parser()
+        parser.add_subclass_arguments(EpisodicModule, "model")
+        module = parser.instantiate_classes(parser.parse_object({"model": model_options(checkpoint, **options)})).model
+        if not isinstance(module, cls):
+            raise FewShotError(f"{checkpoint_path} holds {type(module).__name__}, not {cls.__name__}")
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.eval()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Names the algorithm in the checkpoint."""

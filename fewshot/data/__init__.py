@@ -2,15 +2,17 @@
 
 from fewshot.data.base import EpisodicDataModule
 from fewshot.data.glyphs import GlyphsDataModule
-from fewshot.data.images import ClassImages, ImageDataModule
+from fewshot.data.images import ImageDataModule, ImageEpisodes
 from fewshot.data.omniglot import OmniglotDataModule
 from fewshot.data.sinusoid import SinusoidDataModule
+from fewshot.data.store import ImageStore
 
 __all__ = [
-    "ClassImages",
     "EpisodicDataModule",
     "GlyphsDataModule",
     "ImageDataModule",
+    "ImageEpisodes",
+    "ImageStore",
     "OmniglotDataModule",
     "SinusoidDataModule",
 ]

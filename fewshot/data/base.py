@@ -2,15 +2,16 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
-from fewshot.episodes import SPLITS, Episode
+from fewshot.episodes import SPLITS, DataSpec, Episode, Prediction
 from fewshot.errors import FewShotError
-from fewshot.objectives import LossName
 
 
 class EpisodicDataModule(LightningDataModule, ABC):
@@ -20,7 +21,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
     same tasks.
 
     Attributes:
-        loss: What suits the targets: ``cross-entropy`` for labels, ``mse`` for numbers.
+        splits: The splits that there are; data for tests alone have ``("test",)``.
 
     Args:
         shots: Support examples per class (per task, for regression) in training.
@@ -36,7 +37,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
         FewShotError: If a number is not positive.
     """
 
-    loss: ClassVar[LossName] = "cross-entropy"
+    splits: Sequence[str] = SPLITS
 
     def __init__(
         self,
@@ -70,22 +71,37 @@ class EpisodicDataModule(LightningDataModule, ABC):
     def dataset(self, split: str, length: int | None = None, first: int = 0) -> Dataset[Episode]:
         """The episodes of a split, ``length`` of them (a meta-batch if not given) from number ``first`` on."""
 
+    @property
     @abstractmethod
-    def split_name(self) -> str:
-        """What to call the split in reports: data set and kind."""
+    def spec(self) -> DataSpec:
+        """What the data state about themselves."""
 
     @property
     @abstractmethod
     def digest(self) -> str:
         """Fingerprint of what the tasks are drawn from."""
 
+    def split_name(self) -> str:
+        """What to call the split in reports: data set and kind."""
+        return type(self).__name__.removesuffix("DataModule").lower()
+
+    def figure(self, episode: Episode, prediction: Prediction) -> Figure | None:
+        """Draws an episode and what was predicted of it, for TensorBoard; ``None`` if the data have no picture."""
+        return None
+
     def setup(self, stage: str) -> None:
         """Checks that the episodes asked for can be drawn and shared out.
 
         Raises:
-            FewShotError: If the tasks cannot be shared out evenly over the devices.
+            FewShotError: If a split is missing, or the tasks cannot be shared out evenly over the devices.
         """
-        for split in {"validate": ("val",), "test": ("test",)}.get(stage, SPLITS):
+        needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        for split in needed:
+            if split not in self.splits:
+                raise FewShotError(
+                    f"{type(self).__name__} has no {split} split, but {', '.join(self.splits)}: it cannot {stage}"
+                )
+        for split in self.splits if stage == "fit" else needed:  # a training whose test would be refused is in vain
             self.dataset(split)
         world_size = self.trainer.world_size if self.trainer else 1
         for name, tasks in {"meta_batch_size": self.meta_batch_size, **self.episodes}.items():

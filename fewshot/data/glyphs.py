@@ -12,14 +12,14 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fewshot.data.images import ClassImages, ImageDataModule, Split
+from fewshot.data.images import ImageDataModule
+from fewshot.data.store import ImageStore
 
 # First words of the Unicode names of the letters. Braille is left out: its patterns differ by position alone, which
 # the drawings vary.
 ALPHABETS = "ARABIC ARMENIAN CANADIAN COPTIC CYRILLIC GEORGIAN GREEK HEBREW LAO LATIN LISU NKO OGHAM TIFINAGH".split()
 DRAWINGS, SIZE = 20, 28
 CANVAS = 2 * SIZE
-TRAIN, VAL = 0.7, 0.1  # shares of the characters; the rest is for test
 SEED = 0  # of the strokes
 
 
@@ -32,7 +32,7 @@ class GlyphsDataModule(ImageDataModule):
     another, so ``rotations`` would make different classes of the same glyph.
     """
 
-    def load(self) -> ClassImages:
+    def load(self) -> ImageStore:
         """All characters; rendered once per process."""
         return render()
 
@@ -40,16 +40,10 @@ class GlyphsDataModule(ImageDataModule):
         """``glyphs/random``."""
         return "glyphs/random"
 
-    def split(self, names: list[str]) -> Split:
-        """Divides the characters at random."""
-        order = np.random.Generator(np.random.Philox(self.split_seed)).permutation(len(names)).tolist()
-        train, val = (round(share * len(names)) for share in (TRAIN, TRAIN + VAL))
-        return {"train": order[:train], "val": order[train:val], "test": order[val:]}
-
 
 @cache
-def render() -> ClassImages:
-    """Renders and draws all glyphs: ``uint8`` images ``[characters, 20, 28, 28]``, named ``glyphs/ALPHABET/U+XXXX``."""
+def render() -> ImageStore:
+    """Renders and draws all glyphs, twenty times each, named ``glyphs/ALPHABET/U+XXXX``."""
     path = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
     font = ImageFont.truetype(path, 4 * SIZE // 3)
     stencils: dict[bytes, tuple[str, np.ndarray]] = {}
@@ -62,7 +56,8 @@ def render() -> ClassImages:
             # Alphabets share shapes, A of the Latin and the Greek among them: the first one keeps it.
             stencils.setdefault(stencil.tobytes(), (f"glyphs/{alphabet.title()}/U+{code:04X}", stencil))
     names, arrays = zip(*stencils.values())
-    return ClassImages(_draw(torch.from_numpy(np.stack(arrays))), list(names))
+    drawings = _draw(torch.from_numpy(np.stack(arrays)))
+    return ImageStore.of_rows(drawings.flatten(0, 1).unsqueeze(1), [DRAWINGS] * len(names), names)
 
 
 def _stencil(letter: str, font: ImageFont.FreeTypeFont) -> np.ndarray:

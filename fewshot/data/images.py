@@ -2,39 +2,128 @@
 
 import hashlib
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from matplotlib.figure import Figure
+from torch.utils.data import Dataset
 
 from fewshot.data.base import EpisodicDataModule, at_least_one
-from fewshot.episodes import SPLITS, Episode, ImageEpisodes
+from fewshot.data.store import ImageStore
+from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
 from fewshot.errors import FewShotError
+from fewshot.plots import episode_figure
 
 Split = dict[str, list[int]]
-"""The classes, by index, of ``train``, ``val`` and ``test``."""
+"""The classes, by index, of ``train``, ``val`` and ``test``, or of some of them."""
 
 
-class ClassImages(NamedTuple):
-    """All images of a data set.
+class ImageEpisodes(Dataset[Episode]):
+    """N-way K-shot episodes over images; episode i is a pure function of ``(seed, split, i)`` and of the classes.
 
-    Attributes:
-        images: ``uint8`` with ink bright, ``[classes, drawings, H, W]``.
-        names: A name for each class, ``ALPHABET/character``.
+    The classes and the queries of a task are drawn before its supports: another number of shots changes the support
+    set alone, and the smaller support set is part of the larger one.
+
+    Args:
+        store: The images of the split.
+        split: ``train``, ``val`` or ``test``: each has its own stream of episodes.
+        ways: Classes per task, N.
+        shots: Support examples per class, K.
+        queries: Query examples per class, Q.
+        length: Number of episodes.
+        first: Number of the episode at index 0; a resumed run starts where it stopped.
+        seed: Seed of the stream.
+        within_groups: Draw the classes of a task from one group, such as an alphabet; groups of fewer classes are left
+            out.
+
+    Raises:
+        FewShotError: If there are fewer classes than ways, or a class has fewer images than shots + queries.
     """
 
-    images: Tensor
-    names: list[str]
+    def __init__(
+        self,
+        store: ImageStore,
+        *,
+        split: str,
+        ways: int,
+        shots: int,
+        queries: int,
+        length: int,
+        first: int = 0,
+        seed: int = 0,
+        within_groups: bool = False,
+    ) -> None:
+        groups = list(store.groups().values()) if within_groups else [np.arange(len(store))]
+        self.groups = [group for group in groups if len(group) >= ways]
+        if not self.groups:
+            raise FewShotError(
+                f"{ways}-way episodes need {ways} classes, but "
+                + (f"the largest group of the {split} split" if within_groups else f"the {split} split")
+                + f" has {max((len(group) for group in groups), default=0)}: lower the ways"
+            )
+        small = [index for group in self.groups for index in group if store.counts[index] < shots + queries]
+        if small:
+            fewest = min(small, key=lambda index: store.counts[index])
+            raise FewShotError(
+                f"shots + queries = {shots} + {queries} = {shots + queries} images per class, but {len(small)} of the "
+                f"{len(store)} classes of the {split} split have fewer, {store.names[fewest]} {store.counts[fewest]}: "
+                "lower the shots or the queries"
+            )
+        self.store = store
+        self.ways, self.shots, self.queries = ways, shots, queries
+        self.length, self.first = length, first
+        self._key = (seed, SPLITS.index(split))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws episode ``number``.
+
+        Returns:
+            The classes ``[N]``, and for each class which of its images, ``[N, Q+K]``, queries first.
+        """
+        # Philox is counter-based: a stream of its own per episode, at the price of a few microseconds.
+        rng = np.random.Generator(np.random.Philox(key=self._key, counter=(0, 0, number, 0)))
+        group = self.groups[rng.integers(len(self.groups))] if len(self.groups) > 1 else self.groups[0]
+        classes = group[rng.choice(len(group), self.ways, replace=False)]
+        counts = self.store.counts[classes]
+        order = rng.random((self.ways, counts.max()))
+        order[np.arange(counts.max()) >= counts[:, None]] = np.inf  # a class has no more than its own
+        return classes, order.argsort(axis=1)[:, : self.queries + self.shots]
+
+    def __getitems__(self, indices: Sequence[int]) -> Episode:
+        """Draws a meta-batch: ``DataLoader`` calls this with the indices of all its tasks at once."""
+        classes, members = (np.stack(parts) for parts in zip(*(self.draw(self.first + index) for index in indices)))
+        labels = torch.arange(self.ways)
+        query, support = (
+            Examples(self.store.gather(classes, part), labels.repeat_interleave(part.shape[2]).repeat(len(classes), 1))
+            for part in np.split(members, [self.queries], axis=2)
+        )
+        return Episode(support, query, torch.from_numpy(classes))
+
+    def __getitem__(self, index: int) -> Episode:
+        """Draws the meta-batch of one task, T = 1."""
+        return self.__getitems__([index])
 
 
 class ImageDataModule(EpisodicDataModule):
     """Serves episodes of N ways and K shots with Q queries per class, over images.
+
+    A data set of images is a subclass that says how they are loaded, and perhaps how its classes are split.
+
+    Attributes:
+        classes: The classes of each split, without rotations.
 
     Args:
         ways: Classes per task in training.
         test_ways: Classes per task in validation and test; ``ways`` if not given.
         rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
         test_rotations: Make rotations new classes in validation and test, too.
+        within_groups: Draw the classes of a training task from one group of classes, such as an alphabet.
+        test_within_groups: The same in validation and test.
         split_seed: Seed of a random split.
         **sizes: The options of every episodic data set.
 
@@ -48,6 +137,8 @@ class ImageDataModule(EpisodicDataModule):
         test_ways: int | None = None,
         rotations: bool = False,
         test_rotations: bool = False,
+        within_groups: bool = False,
+        test_within_groups: bool = False,
         split_seed: int = 0,
         **sizes: Any,
     ) -> None:
@@ -55,52 +146,62 @@ class ImageDataModule(EpisodicDataModule):
         self.ways = ways
         self.test_ways = ways if test_ways is None else test_ways
         self.rotations, self.test_rotations = rotations, test_rotations
+        self.within_groups, self.test_within_groups = within_groups, test_within_groups
         self.split_seed = split_seed
         at_least_one(ways=min(self.ways, self.test_ways))
         if split_seed < 0:
             raise FewShotError(f"split_seed must not be negative, got {split_seed}")
-        self._images: dict[str, Tensor] = {}
+        self.stores: dict[str, ImageStore] = {}
         self.classes: dict[str, list[str]] = {}
 
     @abstractmethod
-    def load(self) -> ClassImages:
+    def load(self) -> ImageStore:
         """Loads all images, on every process; :meth:`prepare_data` has run before, on one."""
 
-    @abstractmethod
-    def split(self, names: list[str]) -> Split:
-        """Divides the classes."""
+    def split_classes(self, names: Sequence[str]) -> Split:
+        """Divides the classes, given by name: at random, 70 % for training, 10 % for validation, 20 % for test."""
+        return random_split(len(names), self.split_seed)
 
     def setup(self, stage: str) -> None:
         """Loads the images, splits them and checks that they suffice for the episodes asked for.
 
         Raises:
-            FewShotError: If the split has too few classes or a class too few images, or the tasks cannot be shared
-                out evenly over the devices.
+            FewShotError: If a split is missing or has too few classes, or a class too few images, or the tasks cannot
+                be shared out evenly over the devices.
         """
-        if not self._images:
-            images, names = self.load()
-            for split, members in self.split(names).items():
-                self.classes[split] = [names[member] for member in members]
+        if not self.stores:
+            store = self.load()
+            for split, members in self.split_classes(store.names).items():
+                part = store.select(members)
+                self.classes[split] = list(part.names)
                 rotate = self.rotations if split == "train" else self.test_rotations
-                self._images[split] = with_rotations(images[members]) if rotate else images[members]
+                self.stores[split] = part.rotated() if rotate else part
+        self.splits = tuple(self.stores)
         super().setup(stage)
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data state about themselves."""
+        shapes = {store.example_shape for store in self.stores.values()}
+        return DataSpec(
+            outputs=self.ways,
+            test_outputs=self.test_ways,
+            loss="cross-entropy",
+            example_shape=next(iter(shapes), None),
+            class_names={split: store.names for split, store in self.stores.items()},
+        )
 
     @property
     def digest(self) -> str:
         """Fingerprint of which class is in which split."""
-        lines = (f"{split}:{name}\n" for split in SPLITS for name in sorted(self.classes[split]))
+        lines = (f"{split}:{name}\n" for split in SPLITS for name in sorted(self.classes.get(split, [])))
         return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
-
-    @property
-    def train_classes(self) -> int:
-        """Number of classes in training, rotations included."""
-        return len(self._images["train"])
 
     def dataset(self, split: str, length: int | None = None, first: int = 0) -> ImageEpisodes:
         """The episodes of a split, ``length`` of them (a meta-batch if not given) from number ``first`` on."""
         train = split == "train"
         return ImageEpisodes(
-            self._images[split],
+            self.stores[split],
             split=split,
             ways=self.ways if train else self.test_ways,
             shots=self.shots if train else self.test_shots,
@@ -108,6 +209,7 @@ class ImageDataModule(EpisodicDataModule):
             length=self.meta_batch_size if length is None else length,
             first=first,
             seed=self.seed,
+            within_groups=self.within_groups if train else self.test_within_groups,
         )
 
     def on_after_batch_transfer(self, batch: Episode, dataloader_idx: int) -> Episode:
@@ -115,13 +217,18 @@ class ImageDataModule(EpisodicDataModule):
         support, query = (part._replace(x=part.x.to(self.dtype) / 255) for part in (batch.support, batch.query))
         return batch._replace(support=support, query=query)
 
+    def figure(self, episode: Episode, prediction: Prediction) -> Figure:
+        """The first task: a row per class, its support image left, its queries with their predicted classes right."""
+        return episode_figure(episode, prediction.outputs.argmax(-1))
+
     def describe(self) -> dict[str, Any]:
         """What decides which episodes a test sees, for reports and comparisons."""
-        return {**super().describe(), "ways": self.test_ways, "rotations": self.test_rotations}
+        within = {"within_groups": True} if self.test_within_groups else {}
+        return {**super().describe(), "ways": self.test_ways, "rotations": self.test_rotations, **within}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint remembers of the data: the split, and which classes were trained on."""
-        return {**super().state_dict(), "train": self.classes["train"]}
+        return {**super().state_dict(), "train": self.classes.get("train", [])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Compares a checkpoint's data with these.
@@ -132,7 +239,7 @@ class ImageDataModule(EpisodicDataModule):
         super().load_state_dict(state)
         if state["digest"] == self.digest:
             return
-        seen = set(state["train"]).intersection(self.classes["test"])
+        seen = set(state["train"]).intersection(self.classes.get("test", []))
         if seen:
             raise FewShotError(
                 f"{len(seen)} of the {len(self.classes['test'])} test classes of split {self.split_name()} were "
@@ -140,6 +247,8 @@ class ImageDataModule(EpisodicDataModule):
             )
 
 
-def with_rotations(images: Tensor) -> Tensor:
-    """Appends the rotations by 90, 180 and 270 degrees as new classes: ``[classes, ...]`` to ``[4 * classes, ...]``."""
-    return torch.cat([images.rot90(quarters, dims=(-2, -1)) for quarters in range(4)])
+def random_split(classes: int, seed: int, train: float = 0.7, val: float = 0.1) -> Split:
+    """Divides classes at random by shares; those that remain are for test."""
+    order = np.random.Generator(np.random.Philox(seed)).permutation(classes).tolist()
+    first, second = (round(share * classes) for share in (train, train + val))
+    return {"train": order[:first], "val": order[first:second], "test": order[second:]}

@@ -1,13 +1,15 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings of each."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from fewshot.data.archives import download, load_omniglot
-from fewshot.data.images import ClassImages, ImageDataModule, Split
+from fewshot.data.images import ImageDataModule, Split
+from fewshot.data.omniglot_files import download, load_omniglot
+from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError
 
@@ -61,7 +63,7 @@ class OmniglotDataModule(ImageDataModule):
         download(self.root)
         self.load()
 
-    def load(self) -> ClassImages:
+    def load(self) -> ImageStore:
         """All 1,623 characters."""
         return load_omniglot(self.root, self.cache)
 
@@ -69,7 +71,7 @@ class OmniglotDataModule(ImageDataModule):
         """``omniglot/random`` and the like."""
         return f"omniglot/{self.kind}"
 
-    def split(self, names: list[str]) -> Split:
+    def split_classes(self, names: Sequence[str]) -> Split:
         """Divides the characters by the kind of split."""
         rng = np.random.Generator(np.random.Philox(self.split_seed))
         if self.kind == "random":
@@ -88,7 +90,7 @@ class OmniglotDataModule(ImageDataModule):
         return read_split(Path(self.split_dir), names)
 
 
-def read_split(folder: Path, names: list[str]) -> Split:
+def read_split(folder: Path, names: Sequence[str]) -> Split:
     """Reads the three lists of a split.
 
     Raises:

@@ -3,19 +3,22 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from fewshot.data.base import EpisodicDataModule
-from fewshot.episodes import SPLITS, Episode, Examples
+from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
 from fewshot.errors import FewShotError
-from fewshot.objectives import LossName
+from fewshot.plots import fits_grid
 
 Range = tuple[float, float]
+
+DRAWN = 4  # tasks in a figure
 
 
 class SinusoidEpisodes(Dataset[Episode]):
@@ -107,8 +110,6 @@ class SinusoidDataModule(EpisodicDataModule):
         FewShotError: If a range is empty or a number is not positive.
     """
 
-    loss: ClassVar[LossName] = "mse"
-
     def __init__(
         self,
         amplitude: Range = (0.1, 5.0),
@@ -139,9 +140,16 @@ class SinusoidDataModule(EpisodicDataModule):
             dtype=self.dtype,
         )
 
-    def split_name(self) -> str:
-        """``sinusoid``."""
-        return "sinusoid"
+    @property
+    def spec(self) -> DataSpec:
+        """One number in, one number out."""
+        return DataSpec(outputs=1, test_outputs=1, loss="mse", example_shape=(1,))
+
+    def figure(self, episode: Episode, prediction: Prediction) -> Figure:
+        """The first four tasks: the function, the support points, and what was predicted before and after."""
+        fits = {"before": prediction.before, "after": prediction.outputs}
+        drawn = {name: values for name, values in fits.items() if values is not None}
+        return fits_grid(episode.chunks(DRAWN)[0], {"": drawn})
 
     @property
     def digest(self) -> str:

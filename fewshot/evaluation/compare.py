@@ -36,7 +36,8 @@ def compare(
     is not tested again. The p-values are of one comparison each, not adjusted for their number.
 
     Args:
-        ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt].
+        ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt], or names of those that
+            come with fewshot, as in [pretrained/maml_5w1s,pretrained/protonet_5w1s].
         shots: Support examples per class (per task, for regression), as in [1,4,6,8,10].
         adaptation_steps: Inner gradient steps, for learners that take some.
         ways: Classes per task, for learners whose number of classes is open.

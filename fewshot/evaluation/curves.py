@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fewshot.callbacks import STARTED_AT
 from fewshot.errors import FewShotError
 from fewshot.evaluation.measure import write_csv
 from fewshot.evaluation.plan import tell_apart
 from fewshot.plots import curves_figure
+
+STARTED_AT = "train/started_at"
+"""Where a run logs the outer step that it started from: not 0 if it was resumed."""
 
 
 class Curve(NamedTuple):

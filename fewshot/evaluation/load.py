@@ -1,4 +1,4 @@
-"""Trained learners for use from Python."""
+"""A trained learner with its episodes, as a checkpoint describes them."""
 
 import json
 from collections.abc import Sequence
@@ -48,17 +48,3 @@ def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
     made = parser.instantiate_classes(config)
     options_json = parser.dump(config, format="json", skip_link_targets=False)
     return Loaded(record["name"], made.model, made.data, options_json)
-
-
-def load_module(path: str | Path) -> EpisodicModule:
-    """Makes the learner of a checkpoint anew, with its weights and learned rates, in evaluation mode on the CPU.
-
-    Args:
-        path: A checkpoint that ``fewshot fit`` wrote.
-
-    Raises:
-        FewShotError: If it is none.
-    """
-    module = load(path).module
-    module.load_state_dict(read_checkpoint(path)["state_dict"])
-    return module.eval()

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from pytorch_lightning import Trainer
 from rich.progress import track
 
-from fewshot.callbacks import Report
 from fewshot.checkpoints import SafeCheckpointIO
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
 from fewshot.evaluation.plan import Point, named
+from fewshot.evaluation.report import Report
 from fewshot.objectives import BY_METRIC
 from fewshot.quiet import quietly
 

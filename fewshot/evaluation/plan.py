@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from fewshot import __version__
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
+from fewshot.shipped import checkpoint_path
 
 KNOBS = {
     "shots": ("data", "test_shots"),
@@ -67,10 +68,11 @@ def plan(
     words = ["--data.meta_batch_size=10"]  # for speed: a test's result does not depend on it
     words += [f"--data.{name}={_typed(value)}" for name, value in data.items()]
     words += [f"--model.{name}={_typed(value)}" for name, value in model.items()]
+    paths = [checkpoint_path(path) for path in ckpt_paths]
     points = []
     for value in values:
         options = [*words, f"--{'.'.join(KNOBS[knob])}={value}"] if knob else words
-        points += _points(ckpt_paths, knob, value, options)
+        points += _points(paths, knob, value, options)
     return points
 
 

@@ -1,24 +1,24 @@
-"""Adapting one meta-batch of tasks: step sizes, and how the tasks are run."""
+"""Adapting one meta-batch of tasks: inner optimisers, and how the tasks are run."""
 
 from fewshot.inner_loop.adam import InnerAdam
-from fewshot.inner_loop.base import Adapt, BatchNormMode, Graph, InnerLoop, Learners, Rows
-from fewshot.inner_loop.rates import Descent, InnerRates, LearnInnerLR, Weights
+from fewshot.inner_loop.base import Adapt, Draw, Graph, InnerLoop, Learners, adapted_parameters
+from fewshot.inner_loop.optimizers import InnerOptimizer, InnerSGD, LearnInnerLR, Weights
 from fewshot.inner_loop.sequential import SequentialInnerLoop
 from fewshot.inner_loop.vectorized import VectorizedInnerLoop, VectorizedLearners
 
 __all__ = [
     "Adapt",
-    "BatchNormMode",
-    "Descent",
+    "Draw",
     "Graph",
     "InnerAdam",
     "InnerLoop",
-    "InnerRates",
+    "InnerOptimizer",
+    "InnerSGD",
     "LearnInnerLR",
     "Learners",
-    "Rows",
     "SequentialInnerLoop",
     "VectorizedInnerLoop",
     "VectorizedLearners",
     "Weights",
+    "adapted_parameters",
 ]

@@ -1,25 +1,24 @@
-"""The seam between an algorithm and the way its tasks are adapted."""
+"""The seam between a learner and the way its tasks are adapted."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fewshot.episodes import Examples
-from fewshot.inner_loop.rates import Descent, Weights
-from fewshot.networks import Classifier, PerStepBatchNorm
+from fewshot.errors import FewShotError
+from fewshot.inner_loop.optimizers import InnerOptimizer, Weights
+from fewshot.networks import BatchNormMode, Classifier, per_step_tables
 
-Adapt = Literal["all", "head"]
-BatchNormMode = Literal["transductive", "inductive"]
+Adapt = Literal["all", "head"] | list[str]
+"""Which weights adapt: all, the head's, or those whose names start with one of some prefixes."""
+
 Graph = Literal["second", "first", "none"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From the outputs ``[n, D]`` of one task and its targets to a scalar."""
-
-Rows = Callable[[int], Tensor]
-"""From the number of an inner step to the support examples, by index, that it learns from."""
 
 
 class Learners(Protocol):
@@ -29,8 +28,39 @@ class Learners(Protocol):
     def weights(self) -> Weights:
         """The adapted weights by name, ``[T, ...]`` each."""
 
+    @property
+    def state(self) -> Any:
+        """What the inner optimiser remembers."""
+
     def __call__(self, x: Tensor) -> Tensor:
         """Outputs ``[T, n, D]`` for inputs ``[T, n, ...]``, each learner on its own task."""
+
+
+Draw = Callable[[int, Learners], Examples]
+"""From the number of an inner step and the learners before it to the examples that it learns from."""
+
+
+def adapted_parameters(network: Classifier, adapt: Adapt) -> dict[str, nn.Parameter]:
+    """The parameters that the inner loop adapts, by name. Batch norm's tables per inner step are never among them.
+
+    Raises:
+        FewShotError: If a prefix is that of no parameter.
+    """
+    tables = per_step_tables(network)
+    adaptable = {name: parameter for name, parameter in network.named_parameters() if name not in tables}
+    if adapt == "all":
+        return adaptable
+    prefixes = [prefix.rstrip(".") for prefix in (["head"] if adapt == "head" else adapt)]
+    for prefix in prefixes:
+        if not any(_starts(name, prefix) for name in adaptable):
+            modules = sorted({name.rpartition(".")[0] for name in adaptable})
+            raise FewShotError(f"adapt: no weight's name starts with {prefix!r}; there are {', '.join(modules)}")
+    return {name: value for name, value in adaptable.items() if any(_starts(name, prefix) for prefix in prefixes)}
+
+
+def _starts(name: str, prefix: str) -> bool:
+    """Whether the first words of a name are those of the prefix."""
+    return f"{name}.".startswith(f"{prefix}.")
 
 
 class InnerLoop(ABC):
@@ -38,26 +68,27 @@ class InnerLoop(ABC):
 
     Args:
         network: The network that every task starts from.
-        rates: What a gradient does to the weights.
+        optimizer: What a gradient does to the weights.
         loss: Inner loss of one task.
-        adapt: ``all`` layers, or the ``head`` alone.
-        batch_norm: Whose statistics normalise the queries: their own (``transductive``), or the support set's
-            (``inductive``).
+        adapt: Which weights are adapted.
+        batch_norm: Whose statistics normalise the queries.
     """
 
     def __init__(
-        self, network: Classifier, rates: Descent, loss: Loss, *, adapt: Adapt, batch_norm: BatchNormMode
+        self, network: Classifier, optimizer: InnerOptimizer, loss: Loss, *, adapt: Adapt, batch_norm: BatchNormMode
     ) -> None:
         self.network = network
-        self.rates = rates
+        self.optimizer = optimizer
         self.loss = loss
-        self.body = network.features if adapt == "head" else None  # if the head alone is adapted
-        self.adapted: nn.Module = network.head if self.body else network
+        self.names = list(adapted_parameters(network, adapt))
+        # If the head alone is adapted, the body runs once for all steps.
+        self.body = network.features if all(_starts(name, "head") for name in self.names) else None
+        self.learner: nn.Module = network.head if self.body else network
+        self.prefix = "head." if self.body else ""
         self.inductive = batch_norm == "inductive"
-        self.norms = [module for module in network.modules() if isinstance(module, PerStepBatchNorm)]
 
     @abstractmethod
-    def adapt(self, support: Examples, steps: int, *, graph: Graph, rows: Rows | None = None) -> Iterator[Learners]:
+    def adapt(self, support: Examples, steps: int, *, graph: Graph, draw: Draw | None = None) -> Iterator[Learners]:
         """Yields the learners after 0, 1, ..., ``steps`` steps. Each is good until the next is asked for.
 
         Args:
@@ -65,24 +96,16 @@ class InnerLoop(ABC):
             steps: Number of gradient steps.
             graph: What of the adaptation an outer gradient can see: everything (``second`` order), all but the second
                 derivatives (``first`` order), or nothing (``none``, for evaluation: no graph is kept).
-            rows: Which support examples a step learns from; all of them if not given.
+            draw: What each step learns from; the whole support set if not given.
         """
 
-    def inputs(self, support: Tensor) -> Tensor:
-        """What the adapted module sees of a task's support set. A body that is not adapted runs once for all steps."""
-        return self.body(support) if self.body else support
-
-    def predict(self, learner: Callable[..., Tensor], support: Tensor, x: Tensor) -> Tensor:
+    def predict(
+        self, body: Callable[..., Tensor] | None, learner: Callable[..., Tensor], support: Tensor, x: Tensor
+    ) -> Tensor:
         """One task's learner on inputs ``x``, normalised by the statistics that the mode asks for."""
-        normalising = self.body or learner
+        normalising = body or learner
         if self.inductive:
-            both = normalising(torch.cat([support, x]), len(support))
-            x = both[len(support) :]
+            outputs = normalising(torch.cat([support, x]), len(support))[len(support) :]
         else:
-            x = normalising(x)
-        return learner(x) if self.body else x
-
-    def at(self, step: int) -> None:
-        """Lets batch norms that have weights per step know how many were taken."""
-        for norm in self.norms:
-            norm.step = step
+            outputs = normalising(x)
+        return learner(outputs) if body else outputs

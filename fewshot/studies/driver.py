@@ -1,17 +1,20 @@
-"""What the drivers of whole studies share: trainings that are not done twice, pictures and tables."""
+"""What whole studies share: trainings that are not done twice, and their curves."""
 
-import os
-import platform
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 import yaml
 
 from fewshot.checkpoints import read_checkpoint
-from fewshot.cli import run
 from fewshot.evaluation import curves
+from fewshot.runs import run
+from fewshot.shipped import config_path
+
+
+def config_of(name: str, configs: Path | None) -> Path:
+    """The config of a run: in a folder, or of those that come with fewshot."""
+    return config_path(name) if configs is None else configs / f"{name}.yaml"
 
 
 def train(name: str, config: Path, options: Mapping[str, str], folder: Path, max_steps: int | None) -> None:
@@ -42,24 +45,3 @@ def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accu
     place = folder / "results" / "curves" / picture.stem
     curves([folder / "logs" / name for name in names], tag=tag, smoothing=smoothing, folder=place)
     shutil.copy(place / "curves.png", picture)
-
-
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
-
-
-def sections(tables: Mapping[str, str]) -> str:
-    """Tables under their titles."""
-    return "\n".join(f"## {title}\n\n{table}" for title, table in tables.items())
-
-
-def hardware() -> str:
-    """What this runs on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    processor = models[0] if models else platform.processor() or platform.machine()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{processor}, {os.cpu_count()} cores, {device}, torch {torch.__version__}"

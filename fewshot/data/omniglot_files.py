@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from urllib.error import URLError
 
@@ -17,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from pytorch_lightning.utilities import rank_zero_warn
 from rich.progress import track
 
-from fewshot.data.images import ClassImages
+from fewshot.data.store import ImageStore
 from fewshot.errors import FewShotError
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
@@ -28,7 +29,7 @@ ARCHIVES = {  # MD5 sums as published by torchvision
 CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
 
 
-def load_omniglot(root: Path, cache: Path) -> ClassImages:
+def load_omniglot(root: Path, cache: Path) -> ImageStore:
     """Loads all of Omniglot, from the cache if that was made of the files in ``root``.
 
     Args:
@@ -36,17 +37,21 @@ def load_omniglot(root: Path, cache: Path) -> ClassImages:
         cache: File that keeps the decoded images; (re)made where it is missing, damaged, or of other files.
 
     Returns:
-        ``uint8`` images ``[1623, 20, 28, 28]`` with ink bright, in the order of their names ``ARCHIVE/ALPHABET/
-        characterNN``.
+        28 x 28 images of one channel with ink bright, twenty of each class, in the order of their names ``ARCHIVE/
+        ALPHABET/characterNN``. They are loaded once per process, however many data modules ask for them.
 
     Raises:
         FewShotError: If the files are missing, damaged, or not Omniglot's.
     """
     sources = find(root)
-    key = _fingerprint(sources)
+    return _load(tuple(sources.items()), cache, _fingerprint(sources))
+
+
+@lru_cache(maxsize=1)
+def _load(sources: tuple[tuple[str, Path], ...], cache: Path, key: str) -> ImageStore:
     loaded = _read_cache(cache, key)
     if loaded is None:
-        loaded = decode(sources)
+        loaded = decode(dict(sources))
         _write_cache(cache, key, loaded)
     return loaded
 
@@ -95,7 +100,7 @@ def download(root: Path) -> None:
             ) from None
 
 
-def decode(sources: dict[str, Path]) -> ClassImages:
+def decode(sources: dict[str, Path]) -> ImageStore:
     """Decodes all drawings, in parallel.
 
     Raises:
@@ -116,7 +121,12 @@ def decode(sources: dict[str, Path]) -> ClassImages:
     with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it decodes and resizes
         decoded = pool.map(lambda name: [_image(content) for _, content in sorted(files[name])], names)
         images = np.stack(list(track(decoded, "Decoding Omniglot", total=len(names))))
-    return ClassImages(torch.from_numpy(images), names)
+    return as_store(images, names)
+
+
+def as_store(images: np.ndarray, names: list[str]) -> ImageStore:
+    """A store of drawings ``[characters, 20, 28, 28]``."""
+    return ImageStore.of_rows(torch.from_numpy(images).view(-1, 1, SIZE, SIZE), [DRAWINGS] * len(names), names)
 
 
 def _read(path: Path) -> Iterator[tuple[str, str, str, bytes]]:
@@ -157,12 +167,12 @@ def _fingerprint(sources: dict[str, Path]) -> str:
     return f"{zlib.crc32(os.linesep.join(lines).encode()):08x}"
 
 
-def _read_cache(cache: Path, key: str) -> ClassImages | None:
+def _read_cache(cache: Path, key: str) -> ImageStore | None:
     """The cached images, or None if there are none of this key. The zip format's checksums tell damage."""
     try:
         with np.load(cache) as arrays:
             if str(arrays["key"]) == key:
-                return ClassImages(torch.from_numpy(arrays["images"]), arrays["names"].tolist())
+                return as_store(arrays["images"], arrays["names"].tolist())
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -170,12 +180,14 @@ def _read_cache(cache: Path, key: str) -> ClassImages | None:
     return None
 
 
-def _write_cache(cache: Path, key: str, data: ClassImages) -> None:
+def _write_cache(cache: Path, key: str, data: ImageStore) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache.parent, delete=False) as file:
             try:
-                np.savez(file, key=key, images=data.images.numpy(), names=np.array(data.names))
+                np.savez(
+                    file, key=key, images=data.images.view(-1, DRAWINGS, SIZE, SIZE).numpy(), names=np.array(data.names)
+                )
                 file.close()
                 os.replace(file.name, cache)
             except OSError:

@@ -7,27 +7,25 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 
-from fewshot import metaloss
-from fewshot.cli import one_line_errors, prepare
+from fewshot.algorithms import EpisodicModule
 from fewshot.data import SinusoidDataModule
-from fewshot.driver import draw, hardware, markdown, sections, train
-from fewshot.evaluation import compare, load_module, read_curve, sweep
+from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.measure import Row, shown
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import fits_grid
+from fewshot.studies.driver import config_of, draw, train
+from fewshot.studies.meta_loss import THETA, descent_directions, meta_loss_figure, minima
+from fewshot.studies.tables import hardware, markdown, sections
 
 Part = Literal["sinusoid", "omniglot", "meta_loss"]
-
-COSINE = {"model.lr_scheduler": "torch.optim.lr_scheduler.CosineAnnealingLR", "data.meta_batch_size": "16"}
 
 
 def cosine(steps: int) -> dict[str, str]:
     """So many outer steps of 16 tasks, with a step size that goes down to 0."""
-    return {**COSINE, "model.lr_scheduler.init_args.T_max": str(steps), "trainer.max_steps": str(steps)}
+    return {"model.lr_scheduler": "cosine", "data.meta_batch_size": "16", "trainer.max_steps": str(steps)}
 
 
 SINUSOID: dict[str, dict[str, str]] = {
@@ -42,7 +40,7 @@ SINUSOID: dict[str, dict[str, str]] = {
     "sinusoid_anil": {},
     "sinusoid_reptile": {},
     "sinusoid_imaml": {},
-    "sinusoid_pretrained": {},
+    "sinusoid_baseline": {},
 }
 """The trainings on sinusoids, and what each changes of its config."""
 
@@ -61,7 +59,6 @@ OMNIGLOT: dict[str, dict[str, str]] = {
         "trainer.max_steps": "1500",
         "model.multi_step_loss_steps": "150",
         "model.first_order_steps": "750",
-        "model.lr_scheduler.init_args.T_max": "1500",
     },
     "omniglot_maml_5w5s": {**cosine(2000), "data.shots": "5", "trainer.max_steps": "1000"},
 }
@@ -76,7 +73,7 @@ FITS = 4  # tasks
 
 def family(
     folder: Path = Path("family"),
-    configs: Path = Path("configs"),
+    configs: Path | None = None,
     max_steps: int | None = None,
     episodes: int = 600,
     root: Path | None = None,
@@ -88,24 +85,23 @@ def family(
 
     Args:
         folder: Where everything goes; the tables and figures to report/ in it.
-        configs: Where the config files are.
+        configs: Folder of the config files; those that come with fewshot if not given.
         max_steps: Outer steps of each training, if they are to be fewer.
         episodes: Test episodes.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
         parts: What to do.
     """
-    prepare()
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     tables: dict[str, str] = {}
     if "sinusoid" in parts:
         for name, options in SINUSOID.items():
-            train(name, configs / f"{CONFIGS.get(name, name)}.yaml", options, folder, max_steps)
+            train(name, config_of(CONFIGS.get(name, name), configs), options, folder, max_steps)
         tables |= sinusoid(folder, report, episodes)
     if "omniglot" in parts:
         place = {} if root is None else {"data.root": str(root)}
         for name, options in OMNIGLOT.items():
-            train(name, configs / f"{CONFIGS.get(name, name)}.yaml", {**options, **place}, folder, max_steps)
+            train(name, config_of(CONFIGS.get(name, name), configs), {**options, **place}, folder, max_steps)
         tables |= omniglot(folder, report, {"test_episodes": episodes, **({} if root is None else {"root": str(root)})})
     if "meta_loss" in parts:
         tables |= meta_loss(report)
@@ -140,11 +136,11 @@ def fits(folder: Path, names: Sequence[str]) -> Figure:
     episode = data.dataset("test").__getitems__(range(FITS))
     outputs: dict[str, dict[str, torch.Tensor]] = {}
     for name, path in zip(names, best(folder, names)):
-        module = load_module(path)
+        module = EpisodicModule.load_from_checkpoint(path)
         outputs[name] = {}
         for steps in (1, 10):
             module.test_adaptation_steps = steps  # type: ignore[assignment]
-            prediction = module.evaluate(episode)
+            prediction = module.predict(episode)
             assert prediction.before is not None
             outputs[name] |= {"before": prediction.before, f"after {steps}": prediction.outputs}
     return fits_grid(episode, outputs)
@@ -174,16 +170,16 @@ def omniglot(folder: Path, report: Path, data: dict[str, object]) -> dict[str, s
 
 def meta_loss(report: Path) -> dict[str, str]:
     """The meta-loss of the toy problem, and how far apart four algorithms would go from one point."""
-    metaloss.meta_loss_figure().savefig(report / "meta_loss.png", dpi=100)
+    meta_loss_figure().savefig(report / "meta_loss.png", dpi=100)
     lowest = [
         (steps, f"{low.a:.1f}, {low.b:.1f}", f"{low.loss:.1g}", f"{low.basin:.1%}")
-        for steps, low in metaloss.minima(range(21)).items()
+        for steps, low in minima(range(21)).items()
     ]
-    start = torch.tensor(metaloss.THETA, dtype=torch.float64)
+    start = torch.tensor(THETA, dtype=torch.float64)
     others = ("FOMAML", "Reptile", "iMAML")
     angles = []
     for steps in SHOWN[1:]:
-        ways = metaloss.descent_directions(start, steps)
+        ways = descent_directions(start, steps)
         angles.append((steps, *(f"{_angle(ways['MAML'], ways[other]):.0f}" for other in others)))
     return {
         "Meta-loss of the toy problem": markdown(("m", "lowest at a, b", "lowest", "share below 0.01"), lowest),
@@ -240,8 +236,3 @@ def pairs_table(pairs: Iterable[Row]) -> str:
             )
         )
     return markdown(("knob", "value", "first", "second", "first - second", "t", "p", "at 5 %"), lines)
-
-
-if __name__ == "__main__":
-    with one_line_errors():
-        auto_cli(family, as_positional=False)

@@ -5,31 +5,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jsonargparse import auto_cli
-
-from fewshot.cli import one_line_errors, prepare
-from fewshot.driver import draw, hardware, markdown, sections, train
 from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
+from fewshot.studies.driver import config_of, draw, train
+from fewshot.studies.tables import hardware, markdown, sections
 
 STARTS = ("0.04", "0.4", "4.0")
 """The inner learning rates of the assignment; 2.0 is 0.4 if the loss is a mean where the paper summed."""
 
 RUNS: dict[str, tuple[str, dict[str, str]]] = {
-    **{f"maml_{start}": ("maml", {"inner_lr": start}) for start in STARTS},
-    **{f"maml_{start}_learned": ("maml", {"inner_lr": start, "learn_inner_lr": "per-step"}) for start in STARTS},
-    "meta_sgd": ("maml", {"learn_inner_lr": "meta-sgd"}),
-    "maml_2.0": ("maml", {"inner_lr": "2.0"}),
-    "protonet": ("protonet", {}),
-    "maml_20way_0.1": ("maml_20way", {"inner_lr": "0.1"}),
-    "maml_20way_2.0": ("maml_20way", {"inner_lr": "2.0"}),
+    **{f"maml_{start}": ("homework/maml", {"inner_lr": start}) for start in STARTS},
+    **{
+        f"maml_{start}_learned": ("homework/maml", {"inner_lr": start, "learn_inner_lr": "per-step"})
+        for start in STARTS
+    },
+    "meta_sgd": ("homework/maml", {"learn_inner_lr": "meta-sgd"}),
+    "maml_2.0": ("homework/maml", {"inner_lr": "2.0"}),
+    "protonet": ("homework/protonet", {}),
+    "maml_20way_0.1": ("homework/maml_20way", {"inner_lr": "0.1"}),
+    "maml_20way_2.0": ("homework/maml_20way", {"inner_lr": "2.0"}),
 }
 """Every training: its config, and the options of the model that it changes."""
 
-MAML = [name for name, (config, _) in RUNS.items() if config == "maml"]
-TWENTY = [name for name, (config, _) in RUNS.items() if config == "maml_20way"]
+MAML = [name for name, (config, _) in RUNS.items() if config == "homework/maml"]
+TWENTY = [name for name, (config, _) in RUNS.items() if config == "homework/maml_20way"]
 LEARNED = [name for name in MAML if "learn_inner_lr" in RUNS[name][1]]
 PAIRS = [*((f"maml_{start}", f"maml_{start}_learned") for start in STARTS), ("maml_0.4", "maml_2.0")]
 SHOTS = [1, 4, 6, 8, 10]
@@ -51,7 +52,7 @@ class Tested(NamedTuple):
 
 def homework(
     folder: Path = Path("homework"),
-    configs: Path = Path("configs/homework"),
+    configs: Path | None = None,
     max_steps: int | None = None,
     episodes: int = 600,
     root: Path | None = None,
@@ -62,16 +63,15 @@ def homework(
 
     Args:
         folder: Where everything goes; the tables and figures to report/ in it.
-        configs: Where the config files are.
+        configs: Folder of the config files; those that come with fewshot if not given.
         max_steps: Outer steps of each training; those of the config files if not given.
         episodes: Test episodes.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
-    prepare()
     place = {} if root is None else {"data.root": str(root)}
     for name, (config, changes) in RUNS.items():
         options = {f"model.{option}": value for option, value in changes.items()}
-        train(name, configs / f"{config}.yaml", {**options, **place}, folder, max_steps)
+        train(name, config_of(config, configs), {**options, **place}, folder, max_steps)
     tested = test(folder, {"test_episodes": episodes, **({} if root is None else {"root": str(root)})})
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
@@ -189,8 +189,3 @@ def percent(value: float, ci95: float | None = None) -> str:
 def points(pair: Row) -> str:
     """``+0.12 ± 0.34``, in percentage points."""
     return f"{100 * pair['difference']:+.2f} ± {100 * pair['ci95']:.2f}"
-
-
-if __name__ == "__main__":
-    with one_line_errors():
-        auto_cli(homework, as_positional=False)

@@ -1,28 +1,27 @@
-"""``make demo``: trains and tests MAML and a prototypical network on the built-in glyphs, and draws their curves."""
+"""``fewshot demo``: trains and tests MAML and a prototypical network on the built-in glyphs, and draws their curves."""
 
 from pathlib import Path
 
-from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from fewshot.callbacks import Report
-from fewshot.cli import one_line_errors, run
-from fewshot.evaluation import read_curve
+from fewshot.evaluation import Report, read_curve
 from fewshot.plots import curves_figure
+from fewshot.runs import run
+from fewshot.studies.driver import config_of
 
 ALGORITHMS = {"MAML": "glyphs_maml", "ProtoNet": "glyphs_protonet"}
 SHOTS = (1, 5)
 
 
 def demo(
-    folder: Path = Path("demo"), configs: Path = Path("configs"), max_steps: int | None = None, episodes: int = 600
+    folder: Path = Path("demo"), configs: Path | None = None, max_steps: int | None = None, episodes: int = 600
 ) -> None:
     """Trains both algorithms, meta-tests them at K = 1 and K = 5, and shows a table and a picture.
 
     Args:
         folder: Where checkpoints, logs and the picture go.
-        configs: Where the config files are.
+        configs: Folder of the config files; those that come with fewshot if not given.
         max_steps: Outer steps to train for; those of the config files if not given.
         episodes: Test episodes.
     """
@@ -33,7 +32,7 @@ def demo(
     table = Table("algorithm", *columns, title=f"5-way glyphs, {episodes} episodes")
     curves = {}
     for algorithm, config in ALGORITHMS.items():
-        fit = run(["fit", "--config", str(configs / f"{config}.yaml"), *place, *steps])
+        fit = run(["fit", "--config", str(config_of(config, configs)), *place, *steps])
         assert fit.trainer.log_dir is not None
         curves[algorithm] = read_curve(fit.trainer.log_dir, "val/accuracy")
         checkpoint = ["--ckpt_path", str(folder / "checkpoints" / config / "best.ckpt")]
@@ -48,8 +47,3 @@ def demo(
     console = Console()
     console.print(table)
     console.print(f"Curves: {picture}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    with one_line_errors():
-        auto_cli(demo, as_positional=False)

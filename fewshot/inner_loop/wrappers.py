@@ -3,12 +3,14 @@
 Arnold et al., 2020, learn2learn: A Library for Meta-Learning Research, https://arxiv.org/abs/2008.12284.
 """
 
+from collections.abc import Sequence
+
 import gym_notices.notices
 import torch
 from torch import Tensor, nn
 
 from fewshot.errors import FewShotError
-from fewshot.inner_loop.rates import InnerRates
+from fewshot.inner_loop.optimizers import InnerSGD
 
 gym_notices.notices.notices.clear()  # learn2learn imports gym, which prints an upgrade notice with no filter to stop it
 
@@ -25,33 +27,35 @@ except ModuleNotFoundError as error:
     ) from None
 
 
-class PerStepMAML(MAML):
-    """learn2learn's MAML with one rate per inner step and weight tensor."""
+class SelectiveMAML(MAML):
+    """learn2learn's MAML that adapts the named weights alone, by the rates of each inner step."""
 
-    def __init__(self, module: nn.Module, rates: InnerRates, step: int = 0) -> None:
-        super().__init__(module, lr=rates.inner_lr)
+    def __init__(self, module: nn.Module, optimizer: InnerSGD, names: Sequence[str], step: int = 0) -> None:
+        super().__init__(module, lr=optimizer.inner_lr)
         self.module: nn.Module
-        self.rates = rates
+        self.optimizer = optimizer
+        self.names = names
         self.step = step
 
     def adapt(self, loss: Tensor, first_order: bool = False) -> None:
         """Takes one gradient step on the loss, with this step's rates, and moves on to the next."""
-        parameters = list(self.module.parameters())
+        own = dict(self.module.named_parameters())
+        parameters = [own[name] for name in self.names]
         gradients = torch.autograd.grad(loss, parameters, retain_graph=not first_order, create_graph=not first_order)
-        for parameter, rate, gradient in zip(parameters, self.rates.at(self.step), gradients):
+        for parameter, rate, gradient in zip(parameters, self.optimizer.at(self.step), gradients):
             parameter.update = -rate * gradient  # type: ignore[attr-defined]  # where update_module looks
         self.module = update_module(self.module)
         self.step += 1
 
-    def clone(self) -> "PerStepMAML":
+    def clone(self) -> "SelectiveMAML":
         """A copy whose weights can be adapted while gradients still reach the originals."""
-        return PerStepMAML(clone_module(self.module), self.rates, self.step)
+        return SelectiveMAML(clone_module(self.module), self.optimizer, self.names, self.step)
 
 
-def wrap(module: nn.Module, rates: InnerRates) -> BaseLearner:
-    """Wraps a module in the learner that steps by these rates. The wrapper holds no weights of its own."""
-    if rates.learn == "meta-sgd":
-        return MetaSGD(module, lrs=rates.values)
-    if rates.learn == "per-step":
-        return PerStepMAML(module, rates)
-    return MAML(module, lr=rates.inner_lr)
+def wrap(module: nn.Module, optimizer: InnerSGD, names: Sequence[str]) -> BaseLearner:
+    """Wraps a module in the learner that adapts the named weights. The wrapper holds no weights of its own."""
+    if optimizer.learn == "per-step" or len(names) < len(list(module.parameters())):
+        return SelectiveMAML(module, optimizer, names)
+    if optimizer.learn == "meta-sgd":
+        return MetaSGD(module, lrs=optimizer.rates)
+    return MAML(module, lr=optimizer.inner_lr)

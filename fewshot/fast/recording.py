@@ -2,29 +2,18 @@
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-
-class Outer(NamedTuple):
-    """What an outer step needs of some tasks.
-
-    Attributes:
-        loss: The outer loss.
-        outputs: Those for the queries, ``[T, n, D]``.
-        gradients: Of the loss, in every parameter.
-    """
-
-    loss: Tensor
-    outputs: Tensor
-    gradients: list[Tensor]
+TensorFunction = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
+"""From parameters and inputs to results."""
 
 
-class Recorded:
+class Recording:
     """A function of parameters and tensors that records its operations on its first call and replays them later.
 
     What is left out is the work of Python, ``vmap`` and autograd. A replay gives memory back as soon as it is not
@@ -33,11 +22,11 @@ class Recorded:
     Another shape, data type, device or precision is recorded anew.
     """
 
-    def __init__(self, function: Callable[[Sequence[Tensor], Sequence[Tensor]], Outer]) -> None:
+    def __init__(self, function: TensorFunction) -> None:
         self.function = function
-        self.programs: dict[Any, Callable[..., Any]] = {}
+        self.programs: dict[Any, Callable[..., list[Tensor]]] = {}
 
-    def __call__(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor], variant: Hashable = None) -> Outer:
+    def __call__(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor], variant: Hashable) -> list[Tensor]:
         """Records where needed, and runs.
 
         Args:
@@ -55,15 +44,10 @@ class Recorded:
             seconds = time.perf_counter() - start
             rank_zero_info(f"Recorded the outer step of {len(inputs[0])} tasks, once for all, in {seconds:.1f} s.")
         with torch.no_grad(), torch.autocast(device, enabled=False):  # both are in the recording
-            loss, outputs, *gradients = self.programs[key](parameters, list(inputs))
-        return Outer(loss, outputs, gradients)
+            return self.programs[key](parameters, list(inputs))
 
-    def _record(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor]) -> Callable[..., Any]:
-        def flat(parameters: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
-            loss, outputs, gradients = self.function(parameters, inputs)
-            return [loss, outputs, *gradients]
-
-        program = make_fx(flat)(list(parameters), list(inputs))
+    def _record(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
+        program = make_fx(self.function)(list(parameters), list(inputs))
         program.graph.eliminate_dead_code()
         program.recompile()
         return program

@@ -1,0 +1,28 @@
+"""One file per network."""
+
+from fewshot.networks.base import Classifier, Embedding
+from fewshot.networks.batch_norm import (
+    BatchNormMode,
+    PerStepBatchNorm,
+    keeps_running_statistics,
+    norms_of,
+    per_step,
+    per_step_tables,
+    rows_of_step,
+)
+from fewshot.networks.conv4 import Conv4
+from fewshot.networks.mlp import MLP
+
+__all__ = [
+    "MLP",
+    "BatchNormMode",
+    "Classifier",
+    "Conv4",
+    "Embedding",
+    "PerStepBatchNorm",
+    "keeps_running_statistics",
+    "norms_of",
+    "per_step",
+    "per_step_tables",
+    "rows_of_step",
+]

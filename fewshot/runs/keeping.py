@@ -1,0 +1,128 @@
+"""What a run keeps: its options, its best state and its last one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_info
+from torch.utils.tensorboard.summary import hparams
+
+from fewshot import __version__
+from fewshot.algorithms import EpisodicModule
+from fewshot.checkpoints import KEY
+from fewshot.evaluation.curves import STARTED_AT
+from fewshot.objectives import Objective
+
+
+def flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested options as ``{"data.ways": 5, ...}``, as they are typed."""
+    if not isinstance(options, dict):
+        return {prefix: options}
+    return {
+        name: value
+        for key, nested in options.items()
+        for name, value in flat(nested, f"{prefix}.{key}".replace(".init_args", "").lstrip(".")).items()
+    }
+
+
+def monitored(module: LightningModule) -> str:
+    """What tells a better learner from a worse one while it is trained."""
+    return f"val/{module.objective.metric}" if isinstance(module, EpisodicModule) else "val/accuracy"
+
+
+class SaveOptions(SaveConfigCallback):
+    """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes nothing yet: model and data may still refuse to run."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the options of a training."""
+        self.save_config(trainer, pl_module, "fit")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the outer step that training starts from: not 0 if it is resumed."""
+        if trainer.logger:
+            trainer.logger.log_metrics({STARTED_AT: trainer.global_step}, trainer.global_step)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the options of a test."""
+        self.save_config(trainer, pl_module, "test")
+
+    @staticmethod
+    def began(logger: TensorBoardLogger) -> bool:
+        """Whether a run came so far as to keep its options."""
+        return Path(logger.log_dir, "config.yaml").exists()
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes the options to ``config.yaml`` beside the logs, and to TensorBoard's text and hparams tabs."""
+        if not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        text = self.parser.dump(self.config)
+        folder = Path(trainer.logger.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(text)
+        writer = trainer.logger.experiment
+        writer.add_text("config", f"```yaml\n{text}\n```")
+        # add_hparams would open a run of its own, and Lightning would log a metric of its own.
+        values = {
+            name: value if isinstance(value, bool | int | float) else str(value)
+            for name, value in flat(self._options()).items()
+        }
+        for summary in hparams(values, {monitored(pl_module): 0.0}):
+            writer._get_file_writer().add_summary(summary)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Lets the checkpoint know its model and its data."""
+        record = {"version": __version__, "name": self.config.name, "config": self._options()}
+        checkpoint[KEY] = {**record, "outputs": getattr(pl_module, "outputs", None)}
+
+    def _options(self) -> dict[str, Any]:
+        options = json.loads(self.parser.dump(self.config, format="json"))
+        return {part: options[part] for part in ("model", "data")}
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the state of the best validation in ``best.ckpt``: the highest accuracy, or the lowest error.
+
+    Args:
+        dirpath: Its folder.
+        objective: Says which metric that is.
+    """
+
+    def __init__(self, dirpath: str, objective: Objective) -> None:
+        mode = "max" if objective.higher_is_better else "min"
+        super().__init__(
+            dirpath, filename="best", monitor=f"val/{objective.metric}", mode=mode, enable_version_counter=False
+        )
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the latest state in ``last.ckpt``: after each validation, and at the end of training.
+
+    ``ModelCheckpoint(save_last=True)`` would renew it only when the best one is renewed.
+
+    Args:
+        dirpath: Its folder.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, filename="last", save_on_train_epoch_end=False, enable_version_counter=False)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells what will be replaced."""
+        last = Path(self.dirpath or ".", "last.ckpt")
+        if trainer.ckpt_path is None and last.exists():
+            rank_zero_info(
+                f"{last.parent} holds an earlier run, whose checkpoints will be replaced. (--ckpt_path {last} would "
+                "resume it; --name would give this run its own folder.)"
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the outer steps since the last validation."""
+        if self._last_global_step_saved != trainer.global_step:
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

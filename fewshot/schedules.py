@@ -1,0 +1,95 @@
+"""Schedules of the outer step size that know how long the training is."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Timer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import Optimizer
+
+from fewshot.errors import FewShotError
+
+ScheduleName = Literal["constant", "linear", "cosine", "step"]
+
+LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
+
+OptimizerCallable = Callable[[Iterable, float], Optimizer]
+"""From parameters and step size to an optimiser: any class of ``torch.optim``."""
+
+FACTORS: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
+    "step": lambda progress: 0.1 ** ((progress >= 0.5) + (progress >= 0.75)),
+}
+"""What the step size is multiplied by, from the share of the training that is done, 0 to 1."""
+
+assert set(FACTORS) == set(get_args(ScheduleName))
+
+
+class Schedule(LRScheduler):
+    """A step size that depends on the share of the training that is done, and on nothing else.
+
+    So a training that is resumed with more outer steps or another step size goes on as it is told to now.
+
+    Args:
+        optimizer: Whose step size.
+        name: ``constant``; ``linear`` or ``cosine``: down to zero; ``step``: to a tenth at half of the training and
+            again at three quarters.
+        progress: From the number of outer steps taken to the share of the training, 0 to 1.
+    """
+
+    def __init__(self, optimizer: Optimizer, name: ScheduleName, progress: Callable[[int], float]) -> None:
+        self.factor = FACTORS[name]
+        self.progress = progress
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        """The step size of each group of parameters."""
+        factor = self.factor(self.progress(self.last_epoch))
+        return [base * factor for base in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of outer steps taken."""
+        return {"last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from another number of outer steps, of this schedule or of any other."""
+        self.last_epoch = state_dict["last_epoch"]
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr()):
+            group["lr"] = rate
+
+
+def scheduled(optimizer: Optimizer, lr_scheduler: ScheduleName | LRSchedulerCallable, trainer: Trainer) -> Any:
+    """An optimiser with its schedule, stepped once per outer step, as Lightning wants it.
+
+    Raises:
+        FewShotError: If the schedule follows the length of a training that has no end.
+    """
+    if isinstance(lr_scheduler, str):
+        scheduler: LRScheduler = Schedule(optimizer, lr_scheduler, _progress(lr_scheduler, trainer))
+    else:
+        scheduler = lr_scheduler(optimizer)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _progress(name: str, trainer: Trainer) -> Callable[[int], float]:
+    """From the number of outer steps to the share of a training that ends by ``max_steps`` or by ``max_time``."""
+    if name == "constant":
+        return lambda step: 0.0
+    timers = [part for part in trainer.callbacks if isinstance(part, Timer)]  # type: ignore[attr-defined]
+    timers = [timer for timer in timers if timer.time_remaining() is not None]
+    if trainer.max_steps < 1 and not timers:
+        raise FewShotError(f"lr_scheduler {name} follows the length of the training: set --trainer.max_steps")
+
+    def progress(step: int) -> float:
+        shares = [timer.time_elapsed() / (timer.time_elapsed() + timer.time_remaining()) for timer in timers]  # type: ignore[operator]
+        if shares:
+            shares = trainer.strategy.broadcast(shares)  # the clocks of several processes differ, their steps must not
+        if trainer.max_steps > 0:
+            shares.append(step / trainer.max_steps)
+        return min(1.0, max(shares))
+
+    return progress

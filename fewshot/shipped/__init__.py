@@ -1,0 +1,32 @@
+"""What comes with fewshot: configs and trained checkpoints, by name and from any folder.
+
+``configs`` and ``checkpoints`` here are links to the folders of the repository, their only home; a wheel carries
+copies.
+"""
+
+from pathlib import Path
+
+CONFIGS, CHECKPOINTS = (Path(__file__).parent / folder for folder in ("configs", "checkpoints"))
+
+
+def config_path(name: str | Path) -> Path:
+    """The file of a config: as named, or ``omniglot_maml`` of those that come with fewshot."""
+    return _find(name, CONFIGS, ".yaml")
+
+
+def checkpoint_path(name: str | Path) -> Path:
+    """The file of a checkpoint: as named, or ``pretrained/maml_5w1s`` of those that come with fewshot."""
+    return _find(name, CHECKPOINTS, ".ckpt")
+
+
+def config_names() -> list[str]:
+    """The configs that come with fewshot."""
+    return sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.glob("**/*.yaml"))
+
+
+def _find(name: str | Path, folder: Path, suffix: str) -> Path:
+    path, shipped = Path(name), folder / name
+    if path.exists() or path.is_absolute():
+        return path
+    candidates = [shipped, shipped.with_name(shipped.name + suffix)]
+    return next((file for file in candidates if file.is_file()), path)

@@ -1,0 +1,1 @@
+"""Whole studies: they train, test and report."""
