@@ -1,9 +1,9 @@
-# make demo, make homework, make family, make test, make bench: each sets up .venv by itself, once.
+# make demo, make homework, make family, make test, make bench, make wheel: each sets up .venv by itself, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo homework family test bench lint clean
+.PHONY: install demo homework family test bench lint wheel clean
 
 install: $(STAMP)
 
@@ -18,14 +18,14 @@ $(STAMP): setup.cfg pyproject.toml Makefile
 	touch $@
 
 demo: $(STAMP)
-	$(VENV)/bin/python -m fewshot.demo
+	$(VENV)/bin/fewshot demo
 
 homework: $(STAMP)  # STEPS=500: outer steps of each training, in place of those of the configs
-	$(VENV)/bin/python -m fewshot.homework $(if $(STEPS),--max_steps $(STEPS))
+	$(VENV)/bin/fewshot homework $(if $(STEPS),--max_steps $(STEPS))
 
 family: $(STAMP)  # STEPS=100: as above
-	$(VENV)/bin/python -m fewshot.family $(if $(STEPS),--max_steps $(STEPS))
-	$(VENV)/bin/python -m benchmarks.family
+	$(VENV)/bin/fewshot family $(if $(STEPS),--max_steps $(STEPS))
+	$(VENV)/bin/python -m benchmarks.costs
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
@@ -37,6 +37,9 @@ test: lint
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install -e ".[bench]"
 	$(VENV)/bin/python -m benchmarks $(BENCH)
+
+wheel: $(STAMP)  # to dist/, with the configs and the trained checkpoints in it
+	$(VENV)/bin/python -m pip wheel --no-deps --wheel-dir dist .
 
 clean:
 	rm -rf $(VENV)

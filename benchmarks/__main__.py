@@ -20,7 +20,7 @@ from benchmarks import pipeline
 from benchmarks.plots import times_figure
 from benchmarks.work import Work
 
-ENGINES = ("compiled", "vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
+ENGINES = ("recorded", "vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
 SECOND_ORDER_ONLY = ("higher", "torchopt")
 LIBRARIES = ("torch", "pytorch-lightning", "learn2learn", "higher", "torchopt", "jax", "easyfsl")
 SAME = 1e-2  # relative; float32 in another order, which batch norm over few images amplifies; first order is 10 % off

@@ -25,7 +25,7 @@ def outcome(loss: float, module: torch.nn.Module) -> tuple[float, float]:
     return loss, torch.nn.utils.get_total_norm(gradients).item()
 
 
-def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], compile: bool = False) -> Step:
+def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], record: bool = False) -> Step:
     """MAMLModule, as the command line uses it."""
     from fewshot.algorithms import MAMLModule
     from fewshot.episodes import Episode, Examples
@@ -38,7 +38,7 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], compile
         adaptation_steps=work.steps,
         first_order=work.first_order,
         inner_loop=inner_loop,
-        compile=compile,
+        record=record,
     )
     own = dict(module.network.named_parameters())
     kinds = [f"features.{kind}.{i}" for i in range(4) for kind in ("convolutions", "norms")]
@@ -57,9 +57,9 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], compile
     return step
 
 
-def compiled(work: Work) -> Step:
+def recorded(work: Work) -> Step:
     """Fewshot, all tasks at once, recorded and replayed."""
-    return fewshot(work, "vectorized", compile=True)
+    return fewshot(work, "vectorized", record=True)
 
 
 def vectorized(work: Work) -> Step:

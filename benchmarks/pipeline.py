@@ -12,10 +12,10 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from fewshot.algorithms import MAMLModule
-from fewshot.cli import run
 from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
 from fewshot.networks import Conv4
+from fewshot.runs import run
 
 TRAINING = [
     "fit",

@@ -17,7 +17,7 @@ def times_figure(by_tasks: list[dict[str, Any]], by_steps: list[dict[str, Any]])
     ):
         for engine in dict.fromkeys(row["engine"] for row in rows):
             points = [(row[field], median(row["seconds"]) * 1e3) for row in rows if row["engine"] == engine]
-            ours = engine in ("compiled", "vectorized", "sequential")
+            ours = engine in ("recorded", "vectorized", "sequential")
             axes.plot(*zip(*points), marker="o", linewidth=2.5 if ours else 1.2, label=f"{'fewshot ' * ours}{engine}")
         axes.set(xscale="log", yscale="log", xlabel=label, title="5-way 1-shot, second order")
         axes.set_xticks(sorted({row[field] for row in rows}), sorted({row[field] for row in rows}))

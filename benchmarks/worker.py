@@ -13,10 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from fewshot.allocator import keep_freed_memory
-
-from benchmarks import engines, family
+from benchmarks import costs, engines
 from benchmarks.work import Work
+from fewshot.fast.allocator import keep_freed_memory
 
 
 def peak_mb() -> float:
@@ -31,7 +30,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     with contextlib.redirect_stdout(sys.stderr):  # libraries may print what they like
         name, work = sys.argv[1], Work(*json.loads(sys.argv[2]))
-        step = getattr(engines if hasattr(engines, name) else family, name)(work)
+        step = getattr(engines if hasattr(engines, name) else costs, name)(work)
         idle = peak_mb()
         start = time.perf_counter()
         loss, norm = step()

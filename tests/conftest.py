@@ -1,6 +1,5 @@
 """What the tests share: where Omniglot is, and the real command line."""
 
-import io
 import os
 import zipfile
 from collections.abc import Callable
@@ -9,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from fewshot.data.archives import ARCHIVES, DRAWINGS
-from PIL import Image
 
 from fewshot.cli import main
 
@@ -30,13 +27,6 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
 def seed() -> None:
     """Every test starts from the same random state."""
     torch.manual_seed(0)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """A one-bit PNG file of a boolean picture, true for paper."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -91,22 +81,3 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return errors[0].removeprefix("fewshot: error: ")
 
     return run
-
-
-def shrink(configs: Path, to: Path) -> None:
-    """Writes the configs of a folder, made to run in a second each."""
-    for file in configs.glob("*.yaml"):
-        config = yaml.safe_load(file.read_text())
-        config["data"]["init_args"] |= {"meta_batch_size": 2, "val_episodes": 2}
-        config["model"]["init_args"].pop("compile", None)
-        config["trainer"] |= {"enable_progress_bar": False, "val_check_interval": 1}
-        (to / file.name).write_text(yaml.safe_dump(config))
-
-
-TINY = [  # makes any config run in seconds
-    "--trainer.max_steps=2",
-    "--data.meta_batch_size=2",
-    "--data.val_episodes=4",
-    "--data.test_episodes=4",
-    "--trainer.enable_progress_bar=false",
-]

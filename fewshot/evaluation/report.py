@@ -61,6 +61,8 @@ class Report(Callback):
         ways = f"{report['ways']}-way " if "ways" in report else ""
         title = f"{report['algorithm']}, {ways}{report['shots']}-shot, split {report['split']}"
         table = Table(title=title, show_header=False)
+        table.add_column()
+        table.add_column(overflow="fold")
         table.add_row(metric, show(report[metric], report["ci95"]), style="bold")
         table.add_row("standard deviation", show(report["std"]))
         if f"{metric}_before" in report:

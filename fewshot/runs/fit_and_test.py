@@ -129,8 +129,10 @@ class FewShotCLI(LightningCLI):
                 f"from the beginning, to more than {steps}"
             )
         options = json.loads(self._parser("fit").dump(config, format="json"))
-        theirs = self.checkpoint[KEY]["config"]
-        before, now = flat(theirs), flat({part: options[part] for part in theirs})
+        record = self.checkpoint[KEY]
+        then = self.parser.parse_args(["fit", "--config", json.dumps({"name": record["name"], **record["config"]})])
+        theirs = json.loads(self._parser("fit").dump(then.fit, format="json"))  # with today's defaults
+        before, now = (flat({part: those[part] for part in ("model", "data")}) for those in (theirs, options))
         for option in sorted(before.keys() | now.keys()):
             if before.get(option) != now.get(option):
                 rank_zero_only(print)(
