@@ -62,14 +62,18 @@ class Parser(LightningArgumentParser):
             gist += f"; {self.where}"
         if "Expected a <class 'list'>" in gist:
             gist += "; give a list, as in [a,b]"
-        raise FewShotError(re.sub(r'Parser key "(.+?)"', r"--\1", gist) + _what_is_missing(gist))
+        raise FewShotError(_abstract(message) or re.sub(r'Parser key "(.+?)"', r"--\1", gist))
 
 
-def _what_is_missing(message: str) -> str:
-    """What an abstract class leaves to be written, if that is what a message is about."""
-    found = re.search(r"Expected an instantiatable class, but (\S+) is abstract", message)
+def _abstract(message: str) -> str | None:
+    """What is wrong with a class that is abstract, if that is what a message is about."""
+    found = re.search(r"instantiatable class, but (\S+)? ?is abstract.*?(?:Given value: (\S+))?$", message, re.DOTALL)
     if found is None:
-        return ""
-    module, _, name = found[1].rpartition(".")
-    missing = sorted(getattr(import_module(module), name).__abstractmethods__)
-    return f": it has no {', '.join(missing)}"
+        return None
+    option = message.partition('"')[2].partition('"')[0]
+    name = found[1] or found[2]
+    module, _, short = name.rpartition(".")
+    if short.startswith("Episodic"):
+        return f"name the class first, as in --{option} NAME, and its options behind it"
+    missing = sorted(getattr(import_module(module), short).__abstractmethods__)
+    return f"--{option} {name} is abstract: it has no {', '.join(missing)}"

@@ -90,12 +90,14 @@ class AdaptingModule(EpisodicModule):
         self.task_chunk_size = task_chunk_size
         self._check_batch_norm(network)
         self.network = Classifier(network, outputs)
+        self.train(self.training)  # Lightning trains in the mode that it finds
         for name, parameter in self.adapted_parameters().items():
             if not parameter.requires_grad:
                 raise FewShotError(
                     f"{self.title} adapts {name}, which is frozen: leave requires_grad true, or name what adapts by "
                     "--model.adapt head or a list of prefixes"
                 )
+        self.train()
 
     def _check_batch_norm(self, network: Embedding) -> None:
         kept = keeps_running_statistics(network)

@@ -2,7 +2,7 @@
 
 from fewshot.data.base import EpisodicDataModule
 from fewshot.data.glyphs import GlyphsDataModule
-from fewshot.data.images import ImageDataModule, ImageEpisodes
+from fewshot.data.images import ImageDataModule, ImageEpisodes, random_split
 from fewshot.data.omniglot import OmniglotDataModule
 from fewshot.data.sinusoid import SinusoidDataModule
 from fewshot.data.store import ImageStore
@@ -15,4 +15,5 @@ __all__ = [
     "ImageStore",
     "OmniglotDataModule",
     "SinusoidDataModule",
+    "random_split",
 ]
