@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fewshot.data.archives import ARCHIVES, DRAWINGS
+from helpers import png
 
 from fewshot.cli import main
-
-REPOSITORY = Path(__file__).parent.parent
+from fewshot.data.omniglot_files import ARCHIVES, DRAWINGS
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class FewShotCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the options; those of a checkpoint come first, so that what the user types wins."""
-        typed = _found(sys.argv[1:] if args is None else args)
+        typed = _found(list(sys.argv[1:] if args is None else args))
         path = _value_of("--ckpt_path", typed)
         if path is None:
             self.config = parser.parse_args(typed)
@@ -167,16 +167,17 @@ class FewShotCLI(LightningCLI):
             raise
 
 
-def _found(words: Any) -> list[str]:
+def _found(words: Sequence[Any]) -> list[str]:
     """The words, with the configs and checkpoints that come with fewshot in place of their names."""
-    finders = {"--config": config_path, "--ckpt_path": checkpoint_path}
+    finders: dict[str, Callable[[str], Path]] = {"--config": config_path, "--ckpt_path": checkpoint_path}
     found = [str(word) for word in words]
     for index, word in enumerate(found):
         option, equals, value = word.partition("=")
+        before = found[index - 1] if index else ""
         if option in finders and equals:
             found[index] = f"{option}={finders[option](value)}"
-        elif index and found[index - 1] in finders:
-            found[index] = str(finders[found[index - 1]](word))
+        elif before in finders and not word.startswith("{"):  # a config may be typed as it is
+            found[index] = str(finders[before](word))
     return found
 
 

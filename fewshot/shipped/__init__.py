@@ -4,14 +4,25 @@
 copies.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
+
+from fewshot.errors import FewShotError
 
 CONFIGS, CHECKPOINTS = (Path(__file__).parent / folder for folder in ("configs", "checkpoints"))
 
 
 def config_path(name: str | Path) -> Path:
-    """The file of a config: as named, or ``omniglot_maml`` of those that come with fewshot."""
-    return _find(name, CONFIGS, ".yaml")
+    """The file of a config: as named, or ``omniglot_maml`` of those that come with fewshot.
+
+    Raises:
+        FewShotError: If there is neither.
+    """
+    path = _find(name, CONFIGS, ".yaml")
+    if not path.exists():
+        there = get_close_matches(str(name), config_names()) or config_names()
+        raise FewShotError(f"there is no config file {str(name)!r}; with fewshot come {', '.join(there)}, ...")
+    return path
 
 
 def checkpoint_path(name: str | Path) -> Path:

@@ -59,6 +59,7 @@ OMNIGLOT: dict[str, dict[str, str]] = {
         "trainer.max_steps": "1500",
         "model.multi_step_loss_steps": "150",
         "model.first_order_steps": "750",
+        "model.lr_scheduler": "cosine",
     },
     "omniglot_maml_5w5s": {**cosine(2000), "data.shots": "5", "trainer.max_steps": "1000"},
 }

@@ -1,23 +1,35 @@
-"""Episodes: shapes, purity, and what stays the same when K changes."""
+"""Episodes of images: shapes, purity, what stays the same when K changes; and the data modules that serve them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
+from helpers import store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot.episodes import Episode, ImageEpisodes
+from fewshot.data import ImageDataModule, ImageEpisodes, ImageStore
+from fewshot.episodes import SPLITS, Episode
 from fewshot.errors import FewShotError
 
-CLASSES, DRAWINGS = 30, 20
-# Every image says which class and drawing it is, in its first two pixels.
-IMAGES = torch.zeros(CLASSES, DRAWINGS, 4, 4, dtype=torch.uint8)
-IMAGES[:, :, 0, 0] = torch.arange(CLASSES, dtype=torch.uint8)[:, None]
-IMAGES[:, :, 0, 1] = torch.arange(DRAWINGS, dtype=torch.uint8)
+CLASSES, IMAGES = 30, 20
 
 
-def episodes(**options: object) -> ImageEpisodes:
-    return ImageEpisodes(IMAGES, **{"split": "train", "ways": 5, "shots": 1, "queries": 5, "length": 100, **options})
+def labelled(counts: Sequence[int], names: Sequence[str] | None = None) -> ImageStore:
+    """Images that say which class they are of and which image of it they are, in their first two pixels."""
+    images = torch.zeros(sum(counts), 1, 4, 4, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    images[:, 0, 0, 1] = torch.cat([torch.arange(count) for count in counts])
+    return ImageStore.of_rows(images, counts, names or [f"class{number}" for number in range(len(counts))])
+
+
+EVEN = labelled([IMAGES] * CLASSES)
+UNEVEN = labelled([20 + number % 7 for number in range(CLASSES)])  # from 20 to 26
+
+
+def episodes(images: ImageStore = EVEN, **options: object) -> ImageEpisodes:
+    return ImageEpisodes(images, **{"split": "train", "ways": 5, "shots": 1, "queries": 5, "length": 100, **options})
 
 
 def equal(one: Episode, other: Episode) -> bool:
@@ -25,9 +37,15 @@ def equal(one: Episode, other: Episode) -> bool:
 
 
 @settings(deadline=None)
-@given(ways=st.integers(1, CLASSES), shots=st.integers(1, 10), queries=st.integers(1, 10), tasks=st.integers(1, 4))
-def test_an_episode_has_n_classes_with_k_supports_and_q_queries_each(ways, shots, queries, tasks):
-    support, query, classes = episodes(ways=ways, shots=shots, queries=queries).__getitems__(range(tasks))
+@given(
+    images=st.sampled_from([EVEN, UNEVEN]),
+    ways=st.integers(1, CLASSES),
+    shots=st.integers(1, 10),
+    queries=st.integers(1, 10),
+    tasks=st.integers(1, 4),
+)
+def test_an_episode_has_n_classes_with_k_supports_and_q_queries_each(images, ways, shots, queries, tasks):
+    support, query, classes = episodes(images, ways=ways, shots=shots, queries=queries).__getitems__(range(tasks))
     assert support.x.shape == (tasks, ways * shots, 1, 4, 4)
     assert query.x.shape == (tasks, ways * queries, 1, 4, 4)
     for task in range(tasks):
@@ -35,41 +53,208 @@ def test_an_episode_has_n_classes_with_k_supports_and_q_queries_each(ways, shots
         assert query.y[task].bincount().tolist() == [queries] * ways
         image_class = torch.cat([support.x, query.x], dim=1)[task, :, 0, 0, 0]
         label = torch.cat([support.y, query.y], dim=1)[task]
-        # One class per label, one label per class; and no drawing twice, so none in both support and query.
+        # One class per label, one label per class; and no image twice, so none in both support and query.
         assert len(set(zip(image_class.tolist(), label.tolist()))) == len(set(image_class.tolist())) == ways
         assert torch.equal(image_class, classes[task][label])
-        drawings = torch.cat([support.x, query.x], dim=1)[task, :, 0, 0, :2]
-        assert len(drawings.unique(dim=0)) == ways * (shots + queries)
+        drawn = torch.cat([support.x, query.x], dim=1)[task, :, 0, 0, :2]
+        assert len(drawn.unique(dim=0)) == ways * (shots + queries)
 
 
-def test_an_episode_is_a_function_of_seed_split_and_number_alone():
-    whole = episodes()
-    assert equal(whole[7], episodes()[7])
+def test_every_image_of_a_class_is_drawn_whatever_other_classes_have():
+    drawer = episodes(labelled([6, 9, 40]), ways=3)
+    seen: list[set[int]] = [set(), set(), set()]
+    for number in range(200):
+        for index, members in zip(*drawer.draw(number)):
+            seen[index] |= set(members.tolist())
+    assert seen == [set(range(6)), set(range(9)), set(range(40))]
+
+
+@pytest.mark.parametrize("images", [EVEN, UNEVEN], ids=["even", "uneven"])
+def test_an_episode_is_a_function_of_seed_split_and_number_alone(images):
+    whole = episodes(images)
+    assert equal(whole[7], episodes(images)[7])
     assert equal(
         whole[7], Episode(*(type(part)(part.x[2:3], part.y[2:3]) for part in whole.__getitems__([5, 6, 7])[:2]))
     )
-    assert equal(whole[7], episodes(first=5, length=10)[2])
+    assert equal(whole[7], episodes(images, first=5, length=10)[2])
     np.random.seed(1), torch.manual_seed(1)  # no global state comes in
-    assert equal(whole[7], episodes()[7])
-    for other in (episodes(seed=1)[7], episodes(split="val")[7], whole[8]):
+    assert equal(whole[7], episodes(images)[7])
+    for other in (episodes(images, seed=1)[7], episodes(images, split="val")[7], whole[8]):
         assert not torch.equal(whole[7].query.x, other.query.x)
 
 
 def test_the_stream_is_the_published_one():
     """These numbers may not change: results are comparable across versions, of fewshot and of NumPy."""
-    classes, drawings = episodes(seed=3, split="test").draw(1000)
+    classes, members = episodes(seed=3, split="test").draw(1000)
     assert classes.tolist() == [26, 20, 23, 22, 19]
-    assert drawings[0].tolist() == [0, 11, 14, 3, 12, 5]
+    assert members[0].tolist() == [0, 11, 14, 3, 12, 5]
 
 
-def test_more_shots_change_the_support_set_alone_and_keep_the_smaller_one():
-    one, five = episodes(shots=1)[3], episodes(shots=5)[3]
+def test_the_stream_over_uneven_classes_and_within_groups_is_the_published_one():
+    """Nor these."""
+    classes, members = episodes(UNEVEN, seed=3, split="test").draw(1000)
+    assert classes.tolist() == [26, 20, 23, 22, 19]
+    assert members[0].tolist() == [0, 11, 24, 23, 20, 14]
+    grouped = labelled([IMAGES] * 12, [f"{letter}/{number}" for letter in "abc" for number in range(4)])
+    classes, _ = episodes(grouped, ways=3, seed=3, split="test", within_groups=True).draw(1000)
+    assert classes.tolist() == [9, 10, 11]
+
+
+@pytest.mark.parametrize("images", [EVEN, UNEVEN], ids=["even", "uneven"])
+def test_more_shots_change_the_support_set_alone_and_keep_the_smaller_one(images):
+    one, five = episodes(images, shots=1)[3], episodes(images, shots=5)[3]
     assert equal(Episode(one.query, one.query), Episode(five.query, five.query))
     assert torch.equal(one.support.x[0], five.support.x[0].unflatten(0, (5, 5))[:, 0])
 
 
-def test_too_many_ways_or_images_are_refused_with_the_numbers():
-    with pytest.raises(FewShotError, match="31-way episodes need 31 classes, but the train split has 30"):
+def test_within_groups_a_task_has_classes_of_one_group_and_each_group_its_turn():
+    # Groups of 4, 6 and 2 classes: the last is too small for three ways.
+    names = [f"{group}/{number}" for group, size in {"a": 4, "b": 6, "c": 2}.items() for number in range(size)]
+    drawer = episodes(labelled([6] * 12, names), ways=3, within_groups=True)
+    groups = []
+    for number in range(100):
+        drawn = {names[index][0] for index in drawer.draw(number)[0]}
+        assert len(drawn) == 1
+        groups += drawn
+    assert set(groups) == {"a", "b"}
+    assert 35 < groups.count("a") < 65  # each as likely, whatever its size: within three standard deviations of 50
+    across = episodes(labelled([6] * 12, names), ways=3)
+    assert any(len({names[index][0] for index in across.draw(number)[0]}) > 1 for number in range(10))
+
+
+def test_within_groups_a_rotated_group_is_another():
+    images = store(4, 6).rotated()
+    drawer = episodes(images, ways=3, within_groups=True)
+    assert all(len(set(images.turns[drawer.draw(number)[0]])) == 1 for number in range(50))
+
+
+def test_one_group_draws_as_no_groups_do():
+    one, other = episodes(within_groups=True), episodes()
+    assert equal(one[7], other[7])
+
+
+def test_too_many_ways_are_refused_with_the_numbers():
+    with pytest.raises(FewShotError, match="31-way episodes need 31 classes, but the train split has 30: lower the w"):
         episodes(ways=31)
-    with pytest.raises(FewShotError, match=r"1 \+ 20 = 21 images per class, but a class of the train split has 20"):
+    grouped = labelled([IMAGES] * 6, ["a/1", "a/2", "b/1", "b/2", "b/3", "c/1"])
+    message = "4-way episodes need 4 classes, but the largest group of the train split has 3: lower the ways"
+    with pytest.raises(FewShotError, match=message):
+        episodes(grouped, ways=4, within_groups=True)
+
+
+def test_a_class_of_too_few_images_is_named():
+    message = r"= 1 \+ 20 = 21 images per class, but 30 of the 30 classes of the train split have fewer, class0 20: low"
+    with pytest.raises(FewShotError, match=message):
         episodes(queries=20)
+    message = r"= 1 \+ 5 = 6 images per class, but 2 of the 5 classes of the val split have fewer, class3 4: lower"
+    with pytest.raises(FewShotError, match=message):
+        episodes(labelled([6, 5, 9, 4, 6]), split="val")
+    # A group that no task is drawn from may be as small as it likes.
+    assert len(episodes(labelled([6, 6, 1], ["a/1", "a/2", "b/1"]), ways=2, within_groups=True))
+
+
+# --- data modules
+
+
+class Letters(ImageDataModule):
+    """Forty classes of six images, in groups of eight."""
+
+    def load(self) -> ImageStore:
+        return labelled([6] * 40, [f"{'abcde'[number // 8]}/{number}" for number in range(40)])
+
+
+class Benchmark(Letters):
+    """Data that nobody trains on."""
+
+    def split_classes(self, names: Sequence[str]) -> dict[str, list[int]]:
+        return {"test": list(range(len(names)))}
+
+
+def ready(data: ImageDataModule, stage: str = "fit") -> ImageDataModule:
+    data.setup(stage)
+    return data
+
+
+SMALL = {"ways": 2, "queries": 2}
+
+
+def test_classes_are_split_at_random_by_shares():
+    data, other = ready(Letters(**SMALL)), ready(Letters(**SMALL, split_seed=1))
+    assert [len(data.classes[split]) for split in SPLITS] == [28, 4, 8]
+    assert len({name for split in SPLITS for name in data.classes[split]}) == 40
+    assert data.digest == ready(Letters(**SMALL, seed=1)).digest != other.digest
+
+
+def test_data_state_what_learners_ask():
+    data = Letters(ways=2, test_ways=3, queries=2)
+    assert (data.spec.outputs, data.spec.test_outputs, data.spec.loss) == (2, 3, "cross-entropy")
+    assert data.spec.example_shape is None  # not before the images are loaded
+    spec = ready(data).spec
+    assert spec.example_shape == (1, 4, 4)
+    episode = data.dataset("test")[0]
+    named = [spec.class_names["test"][index] for index in episode.classes[0]]
+    assert [name.split("/")[1] for name in named] == [str(int(x)) for x in episode.query.x[0, ::2, 0, 0, 0]]
+
+
+def test_images_come_to_the_network_between_0_and_1():
+    data = ready(Letters(**SMALL))
+    episode = data.on_after_batch_transfer(data.dataset("val")[0], 0)
+    assert episode.support.x.dtype == torch.float32
+    assert torch.equal(episode.support.x, data.dataset("val")[0].support.x.float() / 255)
+
+
+@pytest.mark.parametrize(("option", "sizes"), [("rotations", [112, 4, 8]), ("test_rotations", [28, 16, 32])])
+def test_rotations_are_new_classes_where_they_are_asked_for(option, sizes):
+    data = ready(Letters(**SMALL, **{option: True}))
+    assert [len(data.stores[split]) for split in SPLITS] == sizes
+    assert [len(data.classes[split]) for split in SPLITS] == [28, 4, 8]
+    assert data.digest == ready(Letters(**SMALL)).digest
+
+
+def test_groups_are_kept_to_where_they_are_asked_for():
+    train = ready(Letters(ways=2, queries=2, within_groups=True))
+    test = ready(Letters(ways=2, test_ways=1, queries=2, test_within_groups=True))
+    assert [len(train.dataset(split).groups) for split in SPLITS] == [5, 1, 1]
+    assert [len(test.dataset(split).groups) for split in SPLITS] == [1, 4, 4]  # those that have a class in the split
+    assert "within_groups" not in train.describe()
+    assert test.describe()["within_groups"] is True
+
+
+def test_the_same_seed_draws_the_same_tasks_for_every_algorithm():
+    """Two data modules that differ in how they batch see the same stream."""
+    one, other = ready(Letters(**SMALL, meta_batch_size=4)), ready(Letters(**SMALL, meta_batch_size=2))
+    four = one.dataset("train").__getitems__(range(4))
+    twos = [other.dataset("train").__getitems__(range(start, start + 2)) for start in (0, 2)]
+    assert torch.equal(four.query.x, torch.cat([two.query.x for two in twos]))
+
+
+def test_data_for_tests_alone_can_be_tested_and_not_trained_on():
+    data = ready(Benchmark(**SMALL), "test")
+    assert data.splits == ("test",)
+    assert next(iter(data.test_dataloader())).query.x.shape[0] == data.meta_batch_size
+    message = "^Benchmark has no train split, but test: it cannot fit$"
+    with pytest.raises(FewShotError, match=message):
+        data.setup("fit")
+    with pytest.raises(FewShotError, match="^Benchmark has no val split, but test: it cannot validate$"):
+        data.setup("validate")
+
+
+@pytest.mark.parametrize("option", ["ways", "shots", "queries", "meta_batch_size", "val_episodes", "test_episodes"])
+def test_numbers_must_be_positive(option):
+    with pytest.raises(FewShotError, match=f"{option} must be at least 1, not 0"):
+        Letters(**{option: 0})
+
+
+@pytest.mark.parametrize("option", ["seed", "split_seed"])
+def test_seeds_must_not_be_negative(option):
+    with pytest.raises(FewShotError, match=f"{option} must not be negative, got -1"):
+        Letters(**{option: -1})
+
+
+def test_a_training_whose_test_would_be_refused_is_refused_at_once():
+    data = Letters(ways=2, queries=2, test_queries=6)
+    with pytest.raises(FewShotError, match="classes of the val split have fewer"):
+        data.setup("fit")
+    data = Letters(ways=2, test_ways=4, queries=2, test_within_groups=True)
+    with pytest.raises(FewShotError, match="the largest group of the"):
+        data.setup("fit")

@@ -5,16 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot.cli import run
 from fewshot.data import SinusoidDataModule
 from fewshot.errors import FewShotError
-from fewshot.evaluation import read_curve
-from fewshot.evaluation.compare import paired
-from fewshot.networks import MLP
 
 
 def drawn(split: str = "train", numbers: range = range(4), **options: object):
@@ -79,58 +74,7 @@ def test_another_range_is_another_data_set():
     assert SinusoidDataModule().digest != SinusoidDataModule(phase=(0, 2 * math.pi)).digest
 
 
-def test_the_network_is_linear_layers_with_relus():
-    network = MLP(widths=(4, 3))
-    first, second = network.layers
-    x = torch.randn(6, 1)
-    torch.testing.assert_close(network(x), second(first(x).relu()).relu())
-    assert (network.out_features, sum(p.numel() for p in network.parameters())) == (3, 2 * 4 + 5 * 3)
-    assert MLP(in_features=9)(torch.randn(2, 1, 3, 3)).shape == (2, 40)  # images are flattened
-
-
-@pytest.mark.parametrize("options", [{"widths": ()}, {"widths": (3, 0)}, {"in_features": 0}])
-def test_a_network_without_units_is_refused(options):
-    with pytest.raises(FewShotError, match="must be at least 1"):
-        MLP(**options)
-
-
-def test_a_network_for_other_examples_is_refused(fails, tmp_path):
-    place = [*TINY, f"--trainer.default_root_dir={tmp_path}"]
-    message = fails("fit", "--config=configs/glyphs_maml.yaml", "--model.network=MLP", *place)
-    assert message.endswith("the data have 784: --model.network.in_features 784")
-    message = fails("fit", "--config=configs/sinusoid_maml.yaml", "--model.network=Conv4", *place)
-    assert "images of 1 channels, and the data have examples of shape [1]" in message
-
-
-def test_the_lowest_error_is_the_best(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = f"--config={REPOSITORY / 'configs' / 'sinusoid_maml.yaml'}"
-    cli = run(["fit", config, *TINY, "--trainer.val_check_interval=1", "--model.compile=false"])
-    best = cli.trainer.checkpoint_callback
-    errors = read_curve("logs/sinusoid_maml", "val/mse").values
-    assert len(errors) == 2
-    assert best.best_model_score.item() == pytest.approx(min(errors))
-    assert best.mode == "min"
-
-
-def row(name: str, scores: list[float]) -> dict:
-    return {"name": name, "knob": "shots", "value": 5, "metric": "mse", "mse": sum(scores) / 4, "scores": scores}
-
-
-def test_the_lower_error_is_ahead():
-    (pair,) = paired([row("a", [0.1, 0.2, 0.1, 0.2]), row("b", [0.9, 1.0, 0.8, 1.1])])
-    assert (pair["difference"], pair["verdict"]) == (pytest.approx(-0.8), "a is ahead")
-    (pair,) = paired([row("a", [0.1, 0.2, 0.1, 0.2]), row("b", [0.9, 1.0, 0.8, math.nan])])
-    assert pair["verdict"] == "not finite"
-
-
-def test_a_learner_of_labels_and_targets_that_are_numbers_do_not_go_together(fails, tmp_path):
-    place = [*TINY, f"--trainer.default_root_dir={tmp_path}"]
-    message = "MAMLModule learns to classify (loss cross-entropy), and SinusoidDataModule has other targets"
-    assert message in fails("fit", "--config=configs/sinusoid_maml.yaml", "--model.loss=cross-entropy", *place)
-    assert "ProtoNetModule learns to classify" in fails(
-        "fit", "--config=configs/sinusoid_maml.yaml", "--model=ProtoNetModule", "--model.network=MLP", *place
-    )
-    message = "MAMLModule learns a regression (loss mse), and GlyphsDataModule has other targets"
-    assert message in fails("fit", "--config=configs/glyphs_maml.yaml", "--model.loss=mse", *place)
-    assert not list(tmp_path.iterdir())
+def test_data_state_what_learners_ask():
+    spec = SinusoidDataModule().spec
+    assert (spec.outputs, spec.test_outputs, spec.loss, spec.example_shape) == (1, 1, "mse", (1,))
+    assert not spec.class_names

@@ -13,8 +13,8 @@ from fewshot.runs import run
 
 HERE = Path(__file__).parent
 SHAPES = [
-    "--data=my.shapes.Shapes", "--data.shots=2", "--data.queries=3", "--data.meta_batch_size=4", "--data.val_episodes=20",
-    "--data.test_episodes=20", "--trainer.enable_progress_bar=false",
+    "--data=my.shapes.Shapes", "--data.shots=2", "--data.queries=3", "--data.meta_batch_size=4",
+    "--data.val_episodes=20", "--data.test_episodes=20", "--trainer.enable_progress_bar=false",
 ]  # fmt: skip
 CONV4 = ["--model.network=Conv4", "--model.network.channels=8", "--model.network.in_channels=3"]
 RUNNING = "--model.network.running_statistics=true"
@@ -64,7 +64,8 @@ def test_a_frozen_backbone_is_adapted_above_it(tmp_path, fails):
     assert "adapts features.backbone.0.weight, which is frozen" in fails("fit", *frozen, *shapes, *place)
     unknown = fails("fit", *frozen, *shapes, *place, "--model.adapt=[top]")
     assert unknown == (
-        "adapt: no weight's name starts with 'top'; there are features.backbone.0, features.backbone.1, features.top, head"
+        "adapt: no weight's name starts with 'top'; there are features.backbone.0, features.backbone.1, features.top, "
+        "head"
     )
     wrong = fails("fit", *frozen[:2], "--model.adapt=head", *shapes, *place)
     assert "needs a network without running statistics" in wrong
