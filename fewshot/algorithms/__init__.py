@@ -9,15 +9,3 @@ from fewshot.algorithms.maml import MAMLModule
 from fewshot.algorithms.metric import MetricModule
 from fewshot.algorithms.protonet import ProtoNetModule
 from fewshot.algorithms.reptile import ReptileModule
-
-__all__ = [
-    "AdaptingModule",
-    "BaselineModule",
-    "EpisodicModule",
-    "IMAMLModule",
-    "MAMLModule",
-    "MetricModule",
-    "OuterStep",
-    "ProtoNetModule",
-    "ReptileModule",
-]

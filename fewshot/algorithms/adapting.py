@@ -39,8 +39,9 @@ class AdaptingModule(EpisodicModule):
         inner_lr: Inner step size α.
         adaptation_steps: Inner gradient steps in training.
         test_adaptation_steps: Inner gradient steps in validation and test; as in training if not given.
-        adapt: Which weights adapt: ``all``, those of the ``head``, or those whose names start with one of a list of
-            prefixes, such as ``[features.convolutions.3, head]``. What does not adapt may be frozen by the network.
+        adapt: Which weights adapt: ``all``, those of the ``head`` (ANIL; Raghu et al., 2020, Rapid Learning or Feature
+            Reuse?, https://arxiv.org/abs/1909.09157), or those whose names start with one of a list of prefixes, such
+            as ``[features.convolutions.3, head]``. What does not adapt may be frozen by the network.
         batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
             (``transductive``), the support set's (``inductive``), or those of training (``running``), which stay as
             they are and want a network that keeps them.

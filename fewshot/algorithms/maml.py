@@ -31,8 +31,7 @@ class MAMLModule(AdaptingModule):
 
     MAML++ (Antoniou, Edwards and Storkey, 2019, How to Train Your MAML, https://arxiv.org/abs/1810.09502) is
     ``learn_inner_lr: per-step``, ``multi_step_loss_steps``, ``first_order_steps``, ``per_step_batch_norm`` and a
-    cosine ``lr_scheduler``, each on its own or together. ANIL (Raghu et al., 2020, Rapid Learning or Feature Reuse?,
-    https://arxiv.org/abs/1909.09157) is ``adapt: head``.
+    cosine ``lr_scheduler``, each on its own or together.
 
     Args:
         network: The embedding network; a linear head goes on top of it.

@@ -6,14 +6,3 @@ from fewshot.data.images import ImageDataModule, ImageEpisodes, random_split
 from fewshot.data.omniglot import OmniglotDataModule
 from fewshot.data.sinusoid import SinusoidDataModule
 from fewshot.data.store import ImageStore
-
-__all__ = [
-    "EpisodicDataModule",
-    "GlyphsDataModule",
-    "ImageDataModule",
-    "ImageEpisodes",
-    "ImageStore",
-    "OmniglotDataModule",
-    "SinusoidDataModule",
-    "random_split",
-]

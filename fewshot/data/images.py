@@ -63,9 +63,10 @@ class ImageEpisodes(Dataset[Episode]):
                 + (f"the largest group of the {split} split" if within_groups else f"the {split} split")
                 + f" has {max((len(group) for group in groups), default=0)}: lower the ways"
             )
-        small = [index for group in self.groups for index in group if store.counts[index] < shots + queries]
-        if small:
-            fewest = min(small, key=lambda index: store.counts[index])
+        drawn = np.concatenate(self.groups)
+        small = drawn[store.counts[drawn] < shots + queries]
+        if len(small):
+            fewest = small[store.counts[small].argmin()]
             raise FewShotError(
                 f"shots + queries = {shots} + {queries} = {shots + queries} images per class, but {len(small)} of the "
                 f"{len(store)} classes of the {split} split have fewer, {store.names[fewest]} {store.counts[fewest]}: "

@@ -1,7 +1,7 @@
 """Where images are kept: one array of all of them, and which of its rows are of which class."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,11 +26,9 @@ class ImageStore:
     starts: np.ndarray
     counts: np.ndarray
     names: tuple[str, ...]
-    turns: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    turns: np.ndarray
 
     def __post_init__(self) -> None:
-        if not len(self.turns):
-            object.__setattr__(self, "turns", np.zeros(len(self.names), dtype=np.int64))
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise FewShotError(f"images must be uint8 [M, C, H, W], not {self.images.dtype} {list(self.images.shape)}")
         if not len(self.starts) == len(self.counts) == len(self.names) == len(self.turns):
@@ -51,7 +49,7 @@ class ImageStore:
         ends = np.cumsum(counts)
         if len(images) != (ends[-1] if len(ends) else 0):
             raise FewShotError(f"{len(images)} images, but the classes have {sum(counts)}")
-        return cls(images, ends - np.asarray(counts), np.asarray(counts), tuple(names))
+        return cls(images, ends - np.asarray(counts), np.asarray(counts), tuple(names), np.zeros_like(ends))
 
     @classmethod
     def of_classes(cls, classes: Mapping[str, Tensor]) -> "ImageStore":

@@ -5,5 +5,3 @@ from fewshot.evaluation.curves import curves, read_curve
 from fewshot.evaluation.export import export
 from fewshot.evaluation.report import Report
 from fewshot.evaluation.sweep import sweep
-
-__all__ = ["Report", "compare", "curves", "export", "read_curve", "sweep"]

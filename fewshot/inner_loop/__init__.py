@@ -5,20 +5,3 @@ from fewshot.inner_loop.base import Adapt, Draw, Graph, InnerLoop, Learners, ada
 from fewshot.inner_loop.optimizers import InnerOptimizer, InnerSGD, LearnInnerLR, Weights
 from fewshot.inner_loop.sequential import SequentialInnerLoop
 from fewshot.inner_loop.vectorized import VectorizedInnerLoop, VectorizedLearners
-
-__all__ = [
-    "Adapt",
-    "Draw",
-    "Graph",
-    "InnerAdam",
-    "InnerLoop",
-    "InnerOptimizer",
-    "InnerSGD",
-    "LearnInnerLR",
-    "Learners",
-    "SequentialInnerLoop",
-    "VectorizedInnerLoop",
-    "VectorizedLearners",
-    "Weights",
-    "adapted_parameters",
-]

@@ -12,17 +12,3 @@ from fewshot.networks.batch_norm import (
 )
 from fewshot.networks.conv4 import Conv4
 from fewshot.networks.mlp import MLP
-
-__all__ = [
-    "MLP",
-    "BatchNormMode",
-    "Classifier",
-    "Conv4",
-    "Embedding",
-    "PerStepBatchNorm",
-    "keeps_running_statistics",
-    "norms_of",
-    "per_step",
-    "per_step_tables",
-    "rows_of_step",
-]

@@ -169,7 +169,8 @@ class FewShotCLI(LightningCLI):
 
 def _found(words: Sequence[Any]) -> list[str]:
     """The words, with the configs and checkpoints that come with fewshot in place of their names."""
-    finders: dict[str, Callable[[str], Path]] = {"--config": config_path, "--ckpt_path": checkpoint_path}
+    finders: dict[str, Callable[[str], Path]]
+    finders = {"--config": config_path, "-c": config_path, "--ckpt_path": checkpoint_path}
     found = [str(word) for word in words]
     for index, word in enumerate(found):
         option, equals, value = word.partition("=")
