@@ -152,11 +152,14 @@ class EpisodicModule(LightningModule, ABC):
         return scheduled(self.optimizer(self.parameters(), self.meta_lr), self.lr_scheduler, self.trainer)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | Path, **options: Any) -> "EpisodicModule":  # type: ignore[override]
-        """Makes the learner of a checkpoint anew, with all that it has learned, in evaluation mode on the CPU.
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", **options: Any
+    ) -> "EpisodicModule":
+        """Makes the learner of a checkpoint anew, with all that it has learned, in evaluation mode.
 
         Args:
-            checkpoint_path: A checkpoint that ``fewshot fit`` wrote.
+            checkpoint_path: A checkpoint that ``fewshot fit`` wrote, or the name of one that comes with fewshot.
+            map_location: The device to put it on.
             **options: What to change of its options, such as ``test_adaptation_steps=10``.
 
         Raises:
@@ -170,7 +173,7 @@ class EpisodicModule(LightningModule, ABC):
             raise FewShotError(f"{checkpoint_path} holds {type(module).__name__}, not {cls.__name__}")
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
-        return module.eval()
+        return module.to(map_location).eval()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Names the algorithm in the checkpoint."""
