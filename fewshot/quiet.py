@@ -12,6 +12,7 @@ HINTS = (
     "The number of training batches .* is smaller than the logging interval",
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
     "Checkpoint directory .* exists and is not empty",
+    "Found .* module.* in eval mode at the start of training",  # the batch norms of a frozen backbone
 )
 LIGHTNING = logging.getLogger("pytorch_lightning.utilities.rank_zero")
 

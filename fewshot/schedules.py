@@ -58,7 +58,8 @@ class Schedule(LRScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from another number of outer steps, of this schedule or of any other."""
         self.last_epoch = state_dict["last_epoch"]
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr()):
+        self._last_lr = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr):
             group["lr"] = rate
 
 

@@ -1,17 +1,20 @@
 """What several tests use."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 from PIL import Image
+from pytorch_lightning import Trainer
 from torch import Tensor
 
+from fewshot.algorithms import AdaptingModule, EpisodicModule
 from fewshot.data import ImageEpisodes, ImageStore
 from fewshot.episodes import Episode, Examples
-from fewshot.networks import Embedding
+from fewshot.networks import Conv4, Embedding
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -47,6 +50,42 @@ def image_tasks(tasks: int = 2, ways: int = 3, shots: int = 2, queries: int = 3,
     return Episode(*(Examples(part.x.double() / 255, part.y) for part in (support, query)), chosen)
 
 
+def conv4(batch_norm: str = "transductive", **options: object) -> Conv4:
+    """A small Conv4 for a mode of batch norm, as if it had been trained: its ReLUs are nowhere at their kink."""
+    network = Conv4(channels=4, running_statistics=batch_norm == "running", **options)
+    for norm in network.norms:
+        torch.nn.init.uniform_(norm.bias, -0.5, 0.5)
+        if batch_norm == "running":
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    return network
+
+
+def outer_gradients(module: EpisodicModule, episode: Episode) -> dict[str, Tensor | None]:
+    """The gradient of the outer loss in every parameter; ``None`` in a frozen one."""
+    module.zero_grad()
+    module.outer_loss(episode).loss.backward()
+    return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+def close(ours: Tensor, theirs: Tensor) -> None:
+    """Equal but for the rounding of float64 after some thousand operations, relative to the largest entry."""
+    rounding = 1e-10
+    torch.testing.assert_close(ours, theirs, rtol=rounding, atol=rounding * max(1e-3, theirs.abs().max().item()))
+
+
+def agree(ours: AdaptingModule, theirs: AdaptingModule, episode: Episode) -> None:
+    """Two learners have the same outer gradients, and the same predictions before and after."""
+    expected = outer_gradients(theirs, episode)
+    for name, gradient in outer_gradients(ours, episode).items():
+        if expected[name] is None:
+            assert gradient is None, name
+        else:
+            close(gradient, expected[name])
+    for prediction, reference in zip(ours.predict(episode), theirs.predict(episode)):
+        close(prediction, reference)
+
+
 class Identity(Embedding):
     """Passes numbers through: the classifier on top is a linear model."""
 
@@ -56,6 +95,12 @@ class Identity(Embedding):
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         return x
+
+
+def quiet_trainer(**options: object) -> Trainer:
+    """Lightning's own, in float64, that writes nothing anywhere."""
+    quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "inference_mode")
+    return Trainer(accelerator="cpu", precision="64-true", **dict.fromkeys(quiet, False), **options)
 
 
 def shrink(configs: Path, to: Path) -> None:
@@ -68,3 +113,22 @@ def shrink(configs: Path, to: Path) -> None:
         small = to / file.relative_to(configs)
         small.parent.mkdir(parents=True, exist_ok=True)
         small.write_text(yaml.safe_dump(config))
+
+
+def best(root: Path, run: str = "glyphs_maml") -> Path:
+    """The best checkpoint of a run."""
+    return root / "checkpoints" / run / "best.ckpt"
+
+
+def reports(root: Path) -> list[dict]:
+    """What tests wrote, in the order of their names."""
+    return [json.loads(file.read_text()) for file in sorted(root.glob("logs/*/test/*/test.json"))]
+
+
+def tiny(config: Path) -> list[str]:
+    """What makes a config run in a second or two, by what it says."""
+    model = yaml.safe_load(config.read_text())["model"]
+    network = model["init_args"]["network"]
+    conv4 = (network if isinstance(network, str) else network["class_path"]).endswith("Conv4")
+    unrecorded = ["--model.record=false"] if model["init_args"].get("record") else []
+    return [*TINY, *(SMALL_NETWORK if conv4 else []), *unrecorded]

@@ -2,31 +2,42 @@
 
 import ast
 
-from conftest import REPOSITORY
+from helpers import REPOSITORY
 
-LAYERS = [
+PACKAGE = REPOSITORY / "fewshot"
+
+# From the ground floor up: a room may import what lies below it, and nothing of its own floor.
+FLOORS = [
     {"__init__"},
-    {"errors", "layers", "allocator", "quiet"},
-    {"episodes", "networks", "metrics", "objectives"},
-    {"inner_loop", "plots", "checkpoints", "metaloss"},
+    {"errors"},
+    {"objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations"},
+    {"episodes", "schedules", "checkpoints", "networks"},
+    {"plots", "inner_loop"},
     {"data", "algorithms"},
-    {"callbacks", "parser"},
     {"evaluation"},
+    {"runs"},
+    {"studies"},
     {"cli"},
-    {"driver"},
-    {"demo", "homework", "family", "__main__"},
+    {"__main__"},
 ]
-LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def test_every_room_has_its_floor():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms == set(FLOOR)
+    assert sum(map(len, FLOORS)) == len(FLOOR)
 
 
 def test_imports_go_downwards():
-    package = REPOSITORY / "fewshot"
-    for path in package.rglob("*.py"):
-        own = path.relative_to(package).parts[0].removesuffix(".py")
+    for path in PACKAGE.rglob("*.py"):
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 if name and name.split(".")[0] == "fewshot":
                     other = [*name.split("."), "__init__"][1]
-                    assert other == own or LEVEL[other] < LEVEL[own], f"{path} imports {name}"
+                    assert other == own or FLOOR[other] < FLOOR[own], f"{path} imports {name}"
+        relative = [node for node in ast.walk(ast.parse(path.read_text())) if getattr(node, "level", 0)]
+        assert not relative, f"{path} has relative imports, which the above does not see"

@@ -54,6 +54,8 @@ class ImageStore:
     @classmethod
     def of_classes(cls, classes: Mapping[str, Tensor]) -> "ImageStore":
         """A store of the images of each class by its name, ``uint8`` ``[n, C, H, W]`` each."""
+        if not classes:
+            raise FewShotError("there are no classes of images")
         return cls.of_rows(torch.cat(list(classes.values())), [len(images) for images in classes.values()], [*classes])
 
     def __len__(self) -> int:

@@ -44,13 +44,15 @@ def adapted_parameters(network: Classifier, adapt: Adapt) -> dict[str, nn.Parame
     """The parameters that the inner loop adapts, by name. Batch norm's tables per inner step are never among them.
 
     Raises:
-        FewShotError: If a prefix is that of no parameter.
+        FewShotError: If there is no prefix, or one is that of no parameter.
     """
     tables = per_step_tables(network)
     adaptable = {name: parameter for name, parameter in network.named_parameters() if name not in tables}
     if adapt == "all":
         return adaptable
     prefixes = [prefix.rstrip(".") for prefix in (["head"] if adapt == "head" else adapt)]
+    if not prefixes:
+        raise FewShotError("adapt names no weights: give all, head, or a list of prefixes such as [head]")
     for prefix in prefixes:
         if not any(_starts(name, prefix) for name in adaptable):
             modules = sorted({name.rpartition(".")[0] for name in adaptable})
@@ -96,7 +98,8 @@ class InnerLoop(ABC):
             steps: Number of gradient steps.
             graph: What of the adaptation an outer gradient can see: everything (``second`` order), all but the second
                 derivatives (``first`` order), or nothing (``none``, for evaluation: no graph is kept).
-            draw: What each step learns from; the whole support set if not given.
+            draw: What each step learns from; the whole support set if not given. Gradients flow through what it gives
+                as far as it is not detached.
         """
 
     def predict(

@@ -232,10 +232,9 @@ def test_data_for_tests_alone_can_be_tested_and_not_trained_on():
     data = ready(Benchmark(**SMALL), "test")
     assert data.splits == ("test",)
     assert next(iter(data.test_dataloader())).query.x.shape[0] == data.meta_batch_size
-    message = "^Benchmark has no train split, but test: it cannot fit$"
-    with pytest.raises(FewShotError, match=message):
+    with pytest.raises(FewShotError, match=r"^Benchmark has no train split, but test: it cannot fit$"):
         data.setup("fit")
-    with pytest.raises(FewShotError, match="^Benchmark has no val split, but test: it cannot validate$"):
+    with pytest.raises(FewShotError, match=r"^Benchmark has no val split, but test: it cannot validate$"):
         data.setup("validate")
 
 

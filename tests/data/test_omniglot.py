@@ -1,5 +1,6 @@
 """Omniglot's splits. Most are of the names alone, which are Omniglot's in number and form."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_the_real_omniglot_is_as_published(real_omniglot):
 @pytest.mark.parametrize("kind", ["random", "lake"])
 def test_splits_are_disjoint_and_complete(kind):
     split = classes(split=kind)
-    assert sorted(sum(split.values(), [])) == sorted(NAMES)
+    assert sorted(itertools.chain(*split.values())) == sorted(NAMES)
     assert split == classes(split=kind)
     assert split != classes(split=kind, split_seed=1)
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from fewshot.layers import BatchNorm, Conv2d
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, vmap
+
+from fewshot.fast.layers import BatchNorm, Conv2d
 
 
 def convolution() -> tuple[nn.Module, nn.Module]:

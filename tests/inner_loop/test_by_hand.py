@@ -1,26 +1,20 @@
-"""Both inner loops against gradients worked out by hand, and against finite differences."""
-
-import itertools
+"""Both inner loops against gradients worked out by hand."""
 
 import pytest
 import torch
-from torch import Tensor, nn
+from helpers import Identity
+from torch import Tensor
 
-from fewshot.algorithms import MAMLModule
-from fewshot.data import GlyphsDataModule
-from fewshot.episodes import Episode, Examples, ImageEpisodes
-from fewshot.errors import FewShotError
-from fewshot.inner_loop import InnerLoop, InnerRates, SequentialInnerLoop, VectorizedInnerLoop
-from fewshot.networks import Classifier, Conv4, Embedding
-
-
-class Scalar(Embedding):
-    """Passes a number through: the classifier on top is the linear model w*x + b."""
-
-    out_features = 1
-
-    def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
-        return x
+from fewshot.episodes import Examples
+from fewshot.inner_loop import (
+    InnerLoop,
+    InnerSGD,
+    Learners,
+    SequentialInnerLoop,
+    VectorizedInnerLoop,
+    adapted_parameters,
+)
+from fewshot.networks import Classifier
 
 
 def half_square(prediction: Tensor, target: Tensor) -> Tensor:
@@ -37,18 +31,23 @@ def loop_class(request: pytest.FixtureRequest) -> type[InnerLoop]:
     return request.param
 
 
-def linear_model(loop_class: type[InnerLoop], learn: str = "none", steps: int = 1, adapt: str = "all") -> InnerLoop:
-    network = Classifier(Scalar(), 1).double()
+def linear_model(loop_class: type[InnerLoop], learn: str = "none", steps: int = 1, adapt: object = "all") -> InnerLoop:
+    """The model w*x + b."""
+    network = Classifier(Identity(), 1).double()
     network.head.weight.data.fill_(W), network.head.bias.data.fill_(B)
-    rates = InnerRates(learn, A, network.head if adapt == "head" else network, steps).double()
-    return loop_class(network, rates, half_square, adapt=adapt, batch_norm="transductive")
+    optimizer = InnerSGD(A, adapted_parameters(network, adapt), learn, steps).double()
+    return loop_class(network, optimizer, half_square, adapt=adapt, batch_norm="transductive")
+
+
+def point(value: float) -> Tensor:
+    return torch.full((1, 1, 1), value, dtype=torch.float64)
+
+
+SUPPORT = Examples(point(X), point(Y))
 
 
 def outer_loss(loop: InnerLoop, graph: str, steps: int = 1) -> Tensor:
-    def point(value: float) -> Tensor:
-        return torch.full((1, 1, 1), value, dtype=torch.float64)
-
-    *_, learners = loop.adapt(Examples(point(X), point(Y)), steps, graph=graph)
+    *_, learners = loop.adapt(SUPPORT, steps, graph=graph)
     return half_square(learners(point(XQ)), point(YQ))
 
 
@@ -69,6 +68,16 @@ def test_one_step_of_maml_by_hand(loop_class, adapt):
     close(loop.network.head.bias.grad, query_error * (-XQ * A * X + 1 - A))
 
 
+def test_a_weight_that_is_not_named_stays_by_hand(loop_class):
+    loop = linear_model(loop_class, adapt=["head.bias"])
+    loss = outer_loss(loop, "second")
+    query_error = W * XQ + B - A * ERROR - YQ
+    close(loss.detach(), query_error**2 / 2)
+    loss.backward()
+    close(loop.network.head.weight.grad, query_error * (XQ - A * X))
+    close(loop.network.head.bias.grad, query_error * (1 - A))
+
+
 def test_first_order_drops_the_second_derivatives(loop_class):
     loop = linear_model(loop_class)
     outer_loss(loop, "first").backward()
@@ -82,14 +91,14 @@ def test_learned_rates_by_hand(loop_class, learn):
     loop = linear_model(loop_class, learn)
     outer_loss(loop, "second").backward()
     query_error = (W - A * ERROR * X) * XQ + B - A * ERROR - YQ
-    rate_w, rate_b = loop.rates.values
+    rate_w, rate_b = loop.optimizer.rates
     close(rate_w.grad, query_error * XQ * -ERROR * X)  # d adapted_w / d rate_w = -inner gradient
     close(rate_b.grad, query_error * -ERROR)
 
 
 def test_per_step_rates_belong_to_their_step_and_the_last_serves_for_more(loop_class):
     loop = linear_model(loop_class, "per-step", steps=2)
-    rate_w, rate_b = loop.rates.values
+    rate_w, rate_b = loop.optimizer.rates
     rate_w.data.copy_(torch.tensor([0.1, 0.2])), rate_b.data.zero_()
     w = W
     for rate in (0.1, 0.2, 0.2):
@@ -97,123 +106,40 @@ def test_per_step_rates_belong_to_their_step_and_the_last_serves_for_more(loop_c
     close(outer_loss(loop, "none", steps=3), (w * XQ + B - YQ) ** 2 / 2)
 
 
-def test_learners_are_given_after_every_step(loop_class):
+def test_learners_are_given_after_every_step_with_their_weights(loop_class):
     loop = linear_model(loop_class)
-    point = torch.full((1, 1, 1), X, dtype=torch.float64)
-    support = Examples(point, torch.full((1, 1, 1), Y, dtype=torch.float64))
-    errors = [learners(point).item() - Y for learners in loop.adapt(support, 3, graph="none")]
+    seen = [
+        (learners(point(X)).item() - Y, {name: weight.item() for name, weight in learners.weights.items()})
+        for learners in loop.adapt(SUPPORT, 3, graph="none")
+    ]
     # A gradient step on one point shrinks its error by 1 - A (x^2 + 1).
-    assert errors == pytest.approx([ERROR * (1 - A * (X**2 + 1)) ** step for step in range(4)])
-
-
-def as_numbers(episode: Episode) -> Episode:
-    """In float64, 0 to 1."""
-    return Episode(*(Examples(part.x.double() / 255, part.y) for part in (episode.support, episode.query)))
-
-
-def maml(**options: object) -> tuple[MAMLModule, Episode]:
-    """A small MAML in float64, and two 3-way 2-shot tasks."""
-    module = MAMLModule(Conv4(channels=4), outputs=3, inner_lr=0.3, **options).double()
-    images = torch.randint(256, (9, 6, 16, 16), dtype=torch.uint8)
-    episode = ImageEpisodes(images, split="train", ways=3, shots=2, queries=3, length=2).__getitems__([0, 1])
-    return module, as_numbers(episode)
-
-
-OPTIONS = list(
-    itertools.product(["none", "meta-sgd", "per-step"], ["all", "head"], ["transductive", "inductive"], [1, 3])
-)
-
-
-@pytest.mark.parametrize("inner_loop", ["sequential", "vectorized"])
-@pytest.mark.parametrize(("learn", "adapt", "batch_norm", "steps"), OPTIONS)
-def test_the_outer_gradient_agrees_with_finite_differences(inner_loop, learn, adapt, batch_norm, steps):
-    module, episode = maml(
-        inner_loop=inner_loop, learn_inner_lr=learn, adapt=adapt, batch_norm=batch_norm, adaptation_steps=steps
-    )
-
-    def loss() -> Tensor:
-        return module.loss(module(episode).outputs, episode.query.y)
-
-    parameters = list(module.parameters())
-    gradients = torch.autograd.grad(loss(), parameters)
-    directions = [torch.randn_like(parameter) for parameter in parameters]
-    slope = sum((gradient * direction).sum() for gradient, direction in zip(gradients, directions))
-
-    def moved(distance: float) -> Tensor:
-        with torch.no_grad():
-            for parameter, direction in zip(parameters, directions):
-                parameter.add_(direction, alpha=distance)
-        value = loss().detach()
-        with torch.no_grad():
-            for parameter, direction in zip(parameters, directions):
-                parameter.sub_(direction, alpha=distance)
-        return value
-
-    # The step is small so as to stay between the kinks of the ReLUs; rounding then costs 1e-16 / 1e-7 = 1e-9.
-    h = 1e-7
-    torch.testing.assert_close((moved(h) - moved(-h)) / (2 * h), slope, rtol=1e-6, atol=1e-7)
+    errors = [ERROR * (1 - A * (X**2 + 1)) ** step for step in range(4)]
+    assert [error for error, _ in seen] == pytest.approx(errors)
+    assert seen[0][1] == {"head.weight": W, "head.bias": B}
+    assert seen[1][1] == pytest.approx({"head.weight": W - A * ERROR * X, "head.bias": B - A * ERROR})
 
 
 @pytest.mark.parametrize("adapt", ["all", "head"])
-def test_an_evaluation_equals_training_and_leaves_the_weights_alone(adapt):
-    module, episode = maml(adaptation_steps=2, adapt=adapt)
-    before = {name: value.clone() for name, value in module.state_dict().items()}
-    with torch.no_grad():  # as Lightning validates
-        prediction = module.evaluate(episode)
-    torch.testing.assert_close(prediction.outputs, module(episode).outputs)
-    assert not prediction.outputs.requires_grad
-    torch.testing.assert_close(prediction.before, torch.stack([module.network(x) for x in episode.query.x]))
-    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+@pytest.mark.parametrize("graph", ["second", "first", "none"])
+def test_a_draw_may_make_its_examples_from_the_learners_before_the_step(loop_class, adapt, graph):
+    """As reinforcement learning acts by what it has learned so far: here each step's x is its own last prediction."""
+    loop = linear_model(loop_class, adapt=adapt)
+    drawn = []
 
+    def draw(step: int, learners: Learners) -> Examples:
+        x = learners(point(X)).detach() + step
+        drawn.append(x.item())
+        return Examples(x, point(Y))
 
-def test_no_steps_leave_the_predictions_as_they_were():
-    module, episode = maml(test_adaptation_steps=0)
-    prediction = module.evaluate(episode)
-    assert torch.equal(prediction.outputs, prediction.before)
-
-
-def test_inference_mode_is_refused_with_the_way_out():
-    module, episode = maml()
-    with torch.inference_mode(), pytest.raises(FewShotError, match="make the Trainer with inference_mode=False"):
-        module.evaluate(episode)
-
-
-def test_a_head_only_learner_keeps_the_body():
-    module, episode = maml(adapt="head", adaptation_steps=5)
-    *_, learners = module.inner_loop.adapt(episode.support, 5, graph="none")
-    support, query = episode.support, episode.query
-    head = nn.Linear(4, 3).double()  # the same five steps, written out
-    head.load_state_dict(module.network.head.state_dict())
-    features = module.network.features(support.x[0]).detach()
-    for _ in range(5):
-        gradients = torch.autograd.grad(module.loss(head(features), support.y[0]), head.parameters())
-        for parameter, gradient in zip(head.parameters(), gradients):
-            parameter.data.sub_(0.3 * gradient)
-    torch.testing.assert_close(learners(query.x)[0], head(module.network.features(query.x[0])).detach())
-
-
-def test_an_inductive_prediction_does_not_depend_on_the_other_queries():
-    for mode, same in (("inductive", True), ("transductive", False)):
-        module, episode = maml(batch_norm=mode)
-        one = episode._replace(query=Examples(episode.query.x[:, :1], episode.query.y[:, :1]))
-        difference = module.evaluate(episode).outputs[:, :1] - module.evaluate(one).outputs
-        assert (difference.abs().max() < 1e-12) == same
-
-
-def test_second_order_gradients_survive_bf16_autocast():
-    data = GlyphsDataModule(shots=5, meta_batch_size=4)
-    data.setup("fit")
-    episode = data.on_after_batch_transfer(data.dataset("train").__getitems__(range(4)), 0)
-    module = MAMLModule(Conv4(channels=32), inner_lr=1.0)
-
-    def gradient(order: str, bf16: bool) -> Tensor:
-        module.first_order = order == "first"
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            loss = module.loss(module(episode).outputs, episode.query.y)
-        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(module.network.parameters()))])
-
-    exact = gradient("second", bf16=False)
-    rounding = (gradient("second", bf16=True) - exact).norm()
-    second_order_part = (gradient("first", bf16=False) - exact).norm()
-    # What bf16 loses must be small beside what the second derivatives add: measured 0.32 against 0.92 of the whole.
-    assert rounding < 0.5 * second_order_part
+    *_, learners = loop.adapt(SUPPORT, 2, graph=graph, draw=draw)
+    first = W * X + B
+    error = W * first + B - Y
+    w, b = W - A * error * first, B - A * error
+    second = w * X + b + 1
+    assert drawn == pytest.approx([first, second])
+    error = w * second + b - Y
+    close(learners.weights["head.weight"].detach(), w - A * error * second)
+    close(learners.weights["head.bias"].detach(), b - A * error)
+    if graph == "second":  # d w2 / dw, by the chain of (1 - A x^2) and (-A x) of each step, the examples given
+        (slope,) = torch.autograd.grad(learners.weights["head.weight"], loop.network.head.weight)
+        close(slope, (1 - A * second**2) * (1 - A * first**2) + A * second * A * first)

@@ -1,0 +1,28 @@
+"""Every config that comes with fewshot trains, and its checkpoint knows how it is tested."""
+
+import pytest
+import torch
+import yaml
+from helpers import REPOSITORY, best, reports, tiny
+
+from fewshot.cli import main
+
+CONFIGS = sorted(REPOSITORY.glob("configs/**/*.yaml"))
+OPTIONS = {config: yaml.safe_load(config.read_text()) for config in CONFIGS}
+RECORDED = next(config for config in CONFIGS if OPTIONS[config]["model"]["init_args"].get("record"))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY / "configs")))
+def test_every_config_trains_and_is_tested_from_its_checkpoint(config, tmp_path, omniglot):
+    place = [f"--trainer.default_root_dir={tmp_path}"]
+    data = OPTIONS[config]["data"]["class_path"]
+    root = [f"--data.root={omniglot}"] if data == "OmniglotDataModule" else []
+    recorded = ["--model.record=true"] if config == RECORDED else []  # takes seconds, so of one alone
+    main(["fit", f"--config={config}", *place, *root, *tiny(config), *recorded])
+    folder = best(tmp_path, config.stem).parent
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2
+    main(["test", f"--ckpt_path={folder / 'best.ckpt'}", *place, "--trainer.enable_progress_bar=false"])
+    (report,) = reports(tmp_path)
+    assert report["episodes"] == 4
+    assert report[report["metric"]] >= 0
