@@ -98,7 +98,6 @@ class AdaptingModule(EpisodicModule):
                     f"{self.title} adapts {name}, which is frozen: leave requires_grad true, or name what adapts by "
                     "--model.adapt head or a list of prefixes"
                 )
-        self.train()
 
     def _check_batch_norm(self, network: Embedding) -> None:
         kept = keeps_running_statistics(network)
