@@ -17,6 +17,8 @@ PADDING = (
     "Expected a <class 'NoneType'>",
 )
 
+NO_CLASS = re.compile(r"(Expected a path but \S+ either not accessible or invalid: )?Expected a dot import path string: (\S+)")
+
 
 def link(parser: LightningArgumentParser) -> None:
     """Lets a learner's head have as many outputs as the data say."""
@@ -60,6 +62,9 @@ class Parser(LightningArgumentParser):
             gist += "; a --config FILE or a --ckpt_path FILE knows them"
         if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
             gist += f"; {self.where}"
+        gist = NO_CLASS.sub(r"there is no \2: a class of your own goes by its path, as in my.module.\2", gist)
+        if "Option 'lr'" in gist:
+            gist += "; the step size is --model.meta_lr"
         if "Expected a <class 'list'>" in gist:
             gist += "; give a list, as in [a,b]"
         raise FewShotError(_abstract(message) or re.sub(r'Parser key "(.+?)"', r"--\1", gist))
