@@ -17,7 +17,9 @@ PADDING = (
     "Expected a <class 'NoneType'>",
 )
 
-NO_CLASS = re.compile(r"(Expected a path but \S+ either not accessible or invalid: )?Expected a dot import path string: (\S+)")
+NO_CLASS = re.compile(
+    r"(Expected a path but \S+ either not accessible or invalid: )?Expected a dot import path string: (\S+)"
+)
 
 
 def link(parser: LightningArgumentParser) -> None:
@@ -63,7 +65,7 @@ class Parser(LightningArgumentParser):
         if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
             gist += f"; {self.where}"
         gist = NO_CLASS.sub(r"there is no \2: a class of your own goes by its path, as in my.module.\2", gist)
-        if "Option 'lr'" in gist:
+        if "Option 'lr'" in gist and "meta_lr" not in gist:
             gist += "; the step size is --model.meta_lr"
         if "Expected a <class 'list'>" in gist:
             gist += "; give a list, as in [a,b]"
