@@ -1,4 +1,4 @@
-"""What an outer step of MAML's relatives costs: ``python -m benchmarks.family``.
+"""What an outer step of MAML's relatives costs: ``python -m benchmarks.costs``.
 
 Every algorithm sees the same 5-way 1-shot tasks with one query per class and the same network, in a process of its own,
 one step of each in turn. The numbers of inner steps are the same for all, whatever each would take in practice.
@@ -11,7 +11,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from fewshot.driver import markdown
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -20,6 +19,7 @@ from benchmarks.work import Work, tensors
 from fewshot.algorithms import EpisodicModule, IMAMLModule, MAMLModule, ReptileModule
 from fewshot.episodes import Episode, Examples
 from fewshot.networks import Conv4
+from fewshot.studies.tables import markdown
 
 Step = Callable[[], tuple[float, float]]
 

@@ -1,4 +1,4 @@
-"""The README's commands are run as they stand, made small by options behind them."""
+"""The README's commands and its Python are run as they stand, made small by options behind them."""
 
 import json
 import re
@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, TINY
+from helpers import REPOSITORY, SMALL_NETWORK, TINY, best, reports, tiny
 
+from fewshot import algorithms, data
 from fewshot.cli import main
+from fewshot.shipped import config_path
 
 README = (REPOSITORY / "README.md").read_text()
-COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL)).splitlines()
+COMMANDS = [shlex.split(line) for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+            for line in block.splitlines()]  # fmt: skip
+
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def free_port() -> int:
@@ -38,15 +43,15 @@ def page(url: str, seconds: float) -> str:
             time.sleep(0.2)
 
 
-def test_the_commands_of_the_readme_work_in_their_order(tmp_path, monkeypatch, omniglot):
-    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "pretrained").symlink_to(REPOSITORY / "checkpoints" / "pretrained")
+def value_of(option: str, words: list[str]) -> str:
+    return words[words.index(option) + 1]
+
+
+def test_the_commands_and_the_python_of_the_readme_work_in_their_order(tmp_path, monkeypatch, omniglot, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
-    assert len(COMMANDS) == 15
-    for number, command in enumerate(COMMANDS):
-        program, *words = shlex.split(command)
+    steps = {}
+    for number, (program, *words) in enumerate(COMMANDS):
         if program == "tensorboard":
             port = free_port()
             with subprocess.Popen(
@@ -54,28 +59,41 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path, monkeypatch, o
             ) as server:
                 assert "TensorBoard" in page(f"http://127.0.0.1:{port}", seconds=60)
                 server.terminate()
+        elif words[0] == "fit":
+            if "gpu" not in words or torch.cuda.is_available():
+                config = config_path(value_of("--config", words))
+                steps[config.stem] = number + 2  # a resumed run wants more of them
+                main([*words, *tiny(config), f"--trainer.max_steps={number + 2}"])
         elif words[0] == "test":
             main([*words, "--data.test_episodes=4", "--trainer.enable_progress_bar=false"])
         elif words[0] in ("sweep", "compare"):
             main([*words, "--data.test_episodes=4"])
-        elif words[0] in ("curves", "export"):
+        else:
             main(words)
-        elif "gpu" not in words or torch.cuda.is_available():
-            main([*words, *TINY, f"--trainer.max_steps={number + 2}"])
-    assert len(list(Path("logs").glob("*/test/*/test.json"))) == 3
-    assert torch.load("checkpoints/omniglot_maml/last.ckpt", weights_only=True)["global_step"] == 8
-    assert len(json.loads(Path("logs/sweep_shots/results.json").read_text())) == 10
+    assert len(reports(tmp_path)) == len([words for words in COMMANDS if words[:2] == ["fewshot", "test"]]) > 0
+    assert any("--ckpt_path" in words for words in COMMANDS if words[:2] == ["fewshot", "fit"])
+    for name, taken in steps.items():
+        assert torch.load(f"checkpoints/{name}/last.ckpt", weights_only=True)["global_step"] == taken
+    sweep = next(words for words in COMMANDS if words[:2] == ["fewshot", "sweep"] and "--shots" in words)
+    points = [len(value_of(option, sweep).split(",")) for option in ("--ckpt_paths", "--shots")]
+    assert len(json.loads(Path("logs/sweep_shots/results.json").read_text())) == points[0] * points[1] > 1
     assert Path("maml.ckpt").exists()
 
-
-def test_the_python_of_the_readme_works(tmp_path, monkeypatch, omniglot, caplog):
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    main(["fit", "--config=configs/omniglot_maml.yaml", f"--data.root={omniglot}",
-          f"--trainer.default_root_dir={tmp_path}", *TINY])  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
+    (code,) = (block for block in PYTHON if "shots=5" in block)
     exec(code.replace("shots=5", "shots=5, test_episodes=4"), {})
     assert "Traceback" not in caplog.text
+
+
+def test_the_learner_of_the_readme_trains_and_is_tested(tmp_path, monkeypatch, omniglot):
+    (code,) = (block for block in PYTHON if "class " in block)
+    (tmp_path / "learner_of_the_readme.py").write_text(code)
+    (name,) = re.findall(r"^class (\w+)", code, re.MULTILINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    main(["fit", f"--model=learner_of_the_readme.{name}", "--model.network=Conv4", *SMALL_NETWORK,
+          "--model.network.running_statistics=true", "--data=OmniglotDataModule", f"--data.root={omniglot}", *TINY,
+          f"--trainer.default_root_dir={tmp_path}", "--name=mine", "--trainer.logger=false"])  # fmt: skip
+    main(["test", f"--ckpt_path={best(tmp_path, 'mine')}", f"--trainer.default_root_dir={tmp_path}"])
+    assert reports(tmp_path)[0]["algorithm"] == name
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^    make (\w+)", README, re.MULTILINE))))
@@ -83,11 +101,12 @@ def test_the_makefile_has_the_targets_of_the_readme(target):
     dry = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True)
     assert dry.returncode == 0
     assert {
-        "demo": "fewshot.demo",
-        "homework": "fewshot.homework",
-        "family": "fewshot.family",
+        "demo": "fewshot demo",
+        "homework": "fewshot homework",
+        "family": "fewshot family",
         "test": "pytest",
         "bench": "-m benchmarks",
+        "wheel": "pip wheel",
     }[target] in dry.stdout
 
 
@@ -98,11 +117,11 @@ def test_the_readme_installs_learn2learn_as_the_makefile_does():
 
 
 def test_every_option_of_the_readme_is_an_option(capsys):
+    helps = [["--help"]]
+    helps += [["--model.help", name] for name in dir(algorithms) if name.endswith("Module")]
+    helps += [["--data.help", name] for name in dir(data) if name.endswith("DataModule")]
     help_text = ""
-    for words in (["--help"], ["--model.help", "MAMLModule"], ["--model.help", "ProtoNetModule"],
-                  ["--model.help", "ReptileModule"], ["--model.help", "IMAMLModule"],
-                  ["--model.help", "PretrainedModule"], ["--data.help", "OmniglotDataModule"],
-                  ["--data.help", "SinusoidDataModule"]):  # fmt: skip
+    for words in helps:
         with pytest.raises(SystemExit):
             main(["fit", *words])
         help_text += capsys.readouterr().out
@@ -111,7 +130,8 @@ def test_every_option_of_the_readme_is_an_option(capsys):
     assert not {option for option in options if option not in help_text}
 
 
-def test_every_picture_of_the_readme_is_there():
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", README)
-    assert pictures
-    assert all((REPOSITORY / picture).exists() for picture in pictures)
+def test_every_file_that_the_readme_names_is_there():
+    linked = [link for link in re.findall(r"\]\(([^)#]*)\)", README) if not link.startswith("http")]
+    assert any(link.endswith(".png") for link in linked)
+    quoted = re.findall(r"`((?:benchmarks|configs|docs|fewshot|tests)/[\w/.]+)`", README)
+    assert not [name for name in {*linked, *quoted} if not (REPOSITORY / name).exists()]

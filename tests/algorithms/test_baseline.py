@@ -1,33 +1,26 @@
-"""The pretrained baseline against plain torch: its training loss, and the new head that it trains for a task."""
+"""The baseline against plain torch: its training loss, and the new head that it trains for a task."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import TINY
+from helpers import image_tasks
 from torch import nn
 
-from fewshot.algorithms import PretrainedModule
+from fewshot.algorithms import BaselineModule
 from fewshot.data import SinusoidDataModule
-from fewshot.episodes import Episode, Examples, ImageEpisodes
+from fewshot.episodes import DataSpec
 from fewshot.errors import FewShotError
 from fewshot.networks import MLP, Conv4
 
-CLASSES = 9
 
-
-def classifier(**options: object) -> PretrainedModule:
+def classifier(**options: object) -> BaselineModule:
     network = Conv4(channels=4, running_statistics=True)
-    return PretrainedModule(network, outputs=3, train_classes=CLASSES, **options).double()
-
-
-def tasks(count: int = 2) -> Episode:
-    images = torch.randint(256, (CLASSES, 6, 16, 16), dtype=torch.uint8)
-    drawn = ImageEpisodes(images, split="train", ways=3, shots=2, queries=3, length=count).__getitems__(range(count))
-    support, query = (Examples(part.x.double() / 255, part.y) for part in (drawn.support, drawn.query))
-    return Episode(support, query, drawn.classes)
+    return BaselineModule(network, outputs=3, train_classes=9, **options).double()
 
 
 def test_it_learns_to_tell_the_classes_of_all_tasks_apart():
-    module, episode = classifier().eval(), tasks()
+    module, episode = classifier().eval(), image_tasks()
     loss, outputs = module.outer_loss(episode)
     total = 0.0
     for task in range(2):
@@ -40,7 +33,7 @@ def test_it_learns_to_tell_the_classes_of_all_tasks_apart():
 
 
 def test_a_task_of_a_test_gets_a_new_head_trained_on_its_support_set():
-    module, episode = classifier(inner_lr=0.5, test_adaptation_steps=7).eval(), tasks(1)
+    module, episode = classifier(inner_lr=0.5, test_adaptation_steps=7).eval(), image_tasks(1)
     head = nn.Linear(4, 3).double()
     nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
@@ -49,32 +42,49 @@ def test_a_task_of_a_test_gets_a_new_head_trained_on_its_support_set():
         optimizer.zero_grad()
         nn.functional.cross_entropy(head(features), episode.support.y[0]).backward()
         optimizer.step()
-    prediction = module.evaluate(episode)
+    prediction = module.predict(episode)
     torch.testing.assert_close(prediction.outputs[0], head(module.network.features(episode.query.x[0])).detach())
     assert not prediction.before.any()
 
 
-def test_all_layers_can_be_fine_tuned():
-    for adapt, same in (("head", True), ("all", False)):
-        module, episode = classifier(adapt=adapt, inner_lr=0.5, test_adaptation_steps=3).eval(), tasks(1)
-        *_, learners = module.adapt(episode.support, 3, "none")
-        assert ("features.convolutions.0.weight" not in learners.weights) == same
-        assert not torch.equal(learners.weights["weight" if same else "head.weight"][0], module.network.head.weight)
+@pytest.mark.parametrize(
+    ("adapt", "body"), [("head", []), (["features.convolutions.3", "head"], [3]), ("all", [0, 1, 2, 3])]
+)
+def test_more_than_the_head_can_be_fine_tuned(adapt, body):
+    module, episode = classifier(adapt=adapt, inner_lr=0.5, test_adaptation_steps=3).eval(), image_tasks(1)
+    *_, learners = module.adapt(episode.support, 3, "none")
+    before = dict(module.network.named_parameters())
+    moved = [name for name, weight in learners.weights.items() if not torch.equal(weight[0], before[name])]
+    assert [f"features.convolutions.{i}.weight" in moved for i in range(4)] == [i in body for i in range(4)]
+    assert "head.weight" in moved
 
 
 def test_a_regression_pools_the_tasks():
     episode = SinusoidDataModule(meta_batch_size=3).dataset("train").__getitems__(range(3))
-    module = PretrainedModule(MLP(), outputs=1, loss="mse", adapt="all")
+    module = BaselineModule(MLP(), outputs=1, loss="mse", adapt="all")
     x, y = (torch.cat([one, other], dim=1).flatten(0, 1) for one, other in zip(episode.support, episode.query))
-    torch.testing.assert_close(module.outer_loss(episode)[0], nn.functional.mse_loss(module.network(x), y))
+    torch.testing.assert_close(module.outer_loss(episode).loss, nn.functional.mse_loss(module.network(x), y))
 
 
-def test_mistakes_are_told(fails, tmp_path):
+def test_mistakes_are_told():
     with pytest.raises(FewShotError, match="give the number of classes"):
-        PretrainedModule(Conv4(running_statistics=True))
+        BaselineModule(Conv4(running_statistics=True))
     with pytest.raises(FewShotError, match="needs batch norm with running statistics"):
-        PretrainedModule(Conv4(), train_classes=9)
-    options = ["--model=PretrainedModule", "--model.network=Conv4", "--model.network.running_statistics=true"]
-    place = f"--trainer.default_root_dir={tmp_path}"
-    message = fails("fit", *options, "--model.train_classes=10", "--data=GlyphsDataModule", *TINY, place)
-    assert "classes, rotations included, and the head tells 10 apart: --model.train_classes " in message
+        BaselineModule(Conv4(), train_classes=9)
+
+
+def test_other_training_classes_than_the_head_tells_apart_are_refused():
+    module, names = classifier(), tuple("abcdefghij")
+    spec = DataSpec(outputs=3, test_outputs=3, loss="cross-entropy", class_names={"train": names})
+    module._trainer = SimpleNamespace(datamodule=SimpleNamespace(spec=spec), precision="32-true")
+    message = (
+        "^the training split has 10 classes, rotations included, and the head tells 9 apart: --model.train_classes 10"
+    )
+    with pytest.raises(FewShotError, match=message):
+        module.setup("fit")
+    module.setup("test")  # the classes of training do not matter
+
+
+def test_episodes_that_do_not_say_their_classes_are_refused():
+    with pytest.raises(FewShotError, match=r"set Episode\.classes"):
+        classifier().outer_loss(image_tasks()._replace(classes=None))

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from fewshot.layers import BatchNorm
-from test_inner_loop import maml
+from helpers import conv4, image_tasks, outer_gradients
 from torch import Tensor, nn
 from torch.func import functional_call, hessian
 
@@ -11,7 +10,7 @@ from fewshot.algorithms import MAMLModule
 from fewshot.data import SinusoidDataModule
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
-from fewshot.networks import MLP, PerStepBatchNorm
+from fewshot.networks import MLP
 
 
 @pytest.fixture
@@ -26,13 +25,16 @@ def at_step(monkeypatch):
 
 
 def gradients(module: MAMLModule, episode: Episode) -> list[Tensor]:
-    module.zero_grad()
-    module.outer_loss(episode)[0].backward()
-    return [parameter.grad.clone() for parameter in module.parameters()]
+    return [gradient.clone() for gradient in outer_gradients(module, episode).values()]
+
+
+def maml(**options: object) -> MAMLModule:
+    """A small MAML for 3-way tasks, in float64."""
+    return MAMLModule(conv4(), outputs=3, inner_lr=0.3, **options).double()
 
 
 def test_the_weights_of_the_losses_by_hand(at_step):
-    module, _ = maml(adaptation_steps=4, multi_step_loss_steps=100)
+    module = maml(adaptation_steps=4, multi_step_loss_steps=100)
     expected = {
         0: [0.25, 0.25, 0.25, 0.25],
         50: [0.125, 0.125, 0.125, 0.625],
@@ -45,6 +47,13 @@ def test_the_weights_of_the_losses_by_hand(at_step):
     assert module.importance() is None
 
 
+def test_all_losses_may_weigh_the_same_to_the_end(at_step):
+    module = maml(adaptation_steps=4, multi_step_loss_steps="always")
+    for step in (0, 10**6):
+        at_step(step)
+        assert module.importance().tolist() == [0.25, 0.25, 0.25, 0.25]
+
+
 def regression(**options: object) -> tuple[MAMLModule, Episode]:
     """A small MAML and two sinusoids, in float64."""
     module = MAMLModule(MLP(widths=(5, 5)), outputs=1, loss="mse", inner_lr=0.1, **options).double()
@@ -53,23 +62,24 @@ def regression(**options: object) -> tuple[MAMLModule, Episode]:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"task_chunk_size": 1}, {"compile": True}], ids=["whole", "chunks", "compiled"]
+    "options", [{}, {"task_chunk_size": 1}, {"record": True}], ids=["whole", "in chunks", "recorded"]
 )
-@pytest.mark.parametrize("step", [0, 5, 10])
-def test_the_multi_step_loss_is_the_sum_over_learners_of_so_many_steps(at_step, step, options):
-    at_step(step)
+def test_the_multi_step_loss_is_the_sum_over_learners_of_so_many_steps(at_step, options):
     module, episode = regression(adaptation_steps=3, multi_step_loss_steps=10, **options)
-    expected = [torch.zeros_like(parameter) for parameter in module.parameters()]
-    for steps, weight in enumerate({0: [1 / 3, 1 / 3, 1 / 3], 5: [1 / 6, 1 / 6, 2 / 3], 10: [0, 0, 1]}[step], start=1):
+    after_steps = []
+    for steps in (1, 2, 3):
         single, _ = regression(adaptation_steps=steps)
         single.load_state_dict(module.state_dict())
-        expected = [total + weight * part for total, part in zip(expected, gradients(single, episode))]
-    for ours, theirs in zip(gradients(module, episode), expected):
-        torch.testing.assert_close(ours, theirs)
+        after_steps.append(gradients(single, episode))
+    # The second is replayed with other weights of the losses, the third is recorded anew.
+    for step, weights in {0: [1 / 3, 1 / 3, 1 / 3], 5: [1 / 6, 1 / 6, 2 / 3], 10: [0, 0, 1]}.items():
+        at_step(step)
+        for ours, *theirs in zip(gradients(module, episode), *after_steps):
+            torch.testing.assert_close(ours, sum(weight * part for weight, part in zip(weights, theirs)))
 
 
 def test_second_derivatives_are_taken_from_the_step_asked_for(at_step):
-    module, episode = regression(first_order_steps=10, adaptation_steps=2, compile=True)  # recorded anew at the change
+    module, episode = regression(first_order_steps=10, adaptation_steps=2, record=True)  # recorded anew at the change
     for step, first_order in ((9, True), (10, False)):
         at_step(step)
         reference, _ = regression(first_order=first_order, adaptation_steps=2)
@@ -81,7 +91,7 @@ def test_second_derivatives_are_taken_from_the_step_asked_for(at_step):
 def test_first_order_is_second_order_with_the_hessian_removed():
     """After one step, second order is (I - α H) g: g the query gradient at the adapted weights, H at the start."""
     second, both = regression()
-    episode = both.split(1)[0]
+    episode = both.chunks(1)[0]
     first, _ = regression(first_order=True)
     first.load_state_dict(second.state_dict())
     names = [name for name, _ in second.network.named_parameters()]
@@ -99,22 +109,10 @@ def test_first_order_is_second_order_with_the_hessian_removed():
     assert (whole - g).norm() > 1e-2 * g.norm()
 
 
-def test_a_batch_norm_per_step_has_other_weights_after_each():
-    norm = PerStepBatchNorm(BatchNorm(1, track_running_stats=False, eps=0), steps=1)
-    norm.weight.data.copy_(torch.tensor([[1.0], [10.0]]))
-    norm.bias.data.copy_(torch.tensor([[0.0], [5.0]]))
-    x = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)  # mean 0, variance 1
-    shown = {}
-    for norm.step in (0, 1, 2):
-        shown[norm.step] = norm(x).flatten().tolist()
-    assert shown == {0: [-1, 1], 1: [-5, 15], 2: [-5, 15]}  # beyond the last step, the last serve
-
-
 @pytest.mark.parametrize("options", [{}, {"adapt": "head"}, {"batch_norm": "inductive"}])
 def test_the_outer_gradient_of_batch_norm_per_step_agrees_with_finite_differences(at_step, options):
-    module, episode = maml(
-        per_step_batch_norm=True, adaptation_steps=2, learn_inner_lr="per-step", multi_step_loss_steps=9, **options
-    )
+    steps = {"adaptation_steps": 2, "learn_inner_lr": "per-step", "multi_step_loss_steps": 9}
+    module, episode = maml(per_step_batch_norm=True, **steps, **options), image_tasks()
     parameters = list(module.parameters())
     for parameter in parameters:
         parameter.data += 0.1 * torch.rand_like(parameter)  # so that no two steps are the same
@@ -123,7 +121,7 @@ def test_the_outer_gradient_of_batch_norm_per_step_agrees_with_finite_difference
 
     def moved(distance: float) -> Tensor:
         torch._foreach_add_([parameter.data for parameter in parameters], directions, alpha=distance)
-        value = module.outer_loss(episode)[0].detach()
+        value = module.outer_loss(episode).loss.detach()
         torch._foreach_add_([parameter.data for parameter in parameters], directions, alpha=-distance)
         return value
 
@@ -132,12 +130,12 @@ def test_the_outer_gradient_of_batch_norm_per_step_agrees_with_finite_difference
 
 
 def test_the_inner_loop_leaves_batch_norm_per_step_alone():
-    module, episode = maml(per_step_batch_norm=True, adaptation_steps=2, learn_inner_lr="meta-sgd")
-    *_, learners = module.adapt(episode.support, 2, "none")
+    module = maml(per_step_batch_norm=True, adaptation_steps=2, learn_inner_lr="meta-sgd")
+    *_, learners = module.adapt(image_tasks().support, 2, "none")
     assert set(learners.weights) == {
         *(f"features.convolutions.{i}.weight" for i in range(4)), "head.weight", "head.bias"
     }  # fmt: skip
-    assert len(module.inner_rates.values) == len(learners.weights)
+    assert len(module.inner_optimizer.rates) == len(learners.weights)
     assert sum(name.startswith("network.features.norms") for name, _ in module.named_parameters()) == 8
 
 

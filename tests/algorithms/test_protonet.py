@@ -2,13 +2,18 @@
 
 import pytest
 import torch
+from helpers import image_tasks
 from sklearn.neighbors import NearestCentroid
 
 from fewshot.algorithms import ProtoNetModule
 from fewshot.algorithms.protonet import distances, prototypes
-from fewshot.data import GlyphsDataModule
-from fewshot.episodes import Episode, Examples
+from fewshot.episodes import Examples
+from fewshot.errors import FewShotError
 from fewshot.networks import Conv4
+
+
+def protonet(**options: object) -> ProtoNetModule:
+    return ProtoNetModule(Conv4(channels=4, running_statistics=True), **options).double().eval()
 
 
 def test_prototypes_are_class_means_in_any_order():
@@ -24,25 +29,22 @@ def test_distances_by_hand():
     torch.testing.assert_close(distances(x, centres, "cosine"), torch.tensor([[[1.0, 0.4, 0.0]]]))
 
 
+def test_logits_are_minus_the_distance_over_the_temperature():
+    support = Examples(torch.tensor([[[0.0, 0.0], [3.0, 0.0]]]), torch.tensor([[0, 1]]))
+    queries = torch.tensor([[[3.0, 4.0]]])
+    assert protonet(temperature=2.0).compare(support, queries).tolist() == [[[-12.5, -8.0]]]
+    cosine = protonet(distance="cosine", temperature=0.1).compare(support, queries)
+    torch.testing.assert_close(cosine, torch.tensor([[[-10.0, -4.0]]]))
+    with pytest.raises(FewShotError, match="temperature must be positive, not 0"):
+        protonet(temperature=0)
+
+
 @pytest.mark.parametrize("shots", [1, 5])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # one shot has no variance
 def test_predictions_are_those_of_the_nearest_centroid(shots):
-    data = GlyphsDataModule(shots=shots, meta_batch_size=8)
-    data.setup("fit")
-    support, query, _ = data.on_after_batch_transfer(data.dataset("val").__getitems__(range(8)), 0)
-    module = ProtoNetModule(Conv4(running_statistics=True)).eval()
-    predicted = module(Episode(support, query)).outputs.argmax(-1)
+    module, episode = protonet(), image_tasks(tasks=8, ways=5, shots=shots)
+    predicted = module(episode).outputs.argmax(-1)
     with torch.no_grad():
-        for task in range(8):
-            reference = NearestCentroid().fit(module.network(support.x[task]), support.y[task])
-            assert predicted[task].tolist() == reference.predict(module.network(query.x[task])).tolist()
-
-
-def test_a_query_is_judged_on_its_own():
-    data = GlyphsDataModule(meta_batch_size=1)
-    data.setup("fit")
-    episode = data.on_after_batch_transfer(data.dataset("val")[0], 0)
-    module = ProtoNetModule(Conv4(running_statistics=True)).eval()
-    one = episode._replace(query=Examples(episode.query.x[:, :1], episode.query.y[:, :1]))
-    # Convolutions over another number of images may add up in another order.
-    torch.testing.assert_close(module(one).outputs, module(episode).outputs[:, :1], rtol=1e-4, atol=1e-5)
+        for task, (support, labels, queries) in enumerate(zip(*episode.support, episode.query.x)):
+            reference = NearestCentroid().fit(module.network(support), labels)
+            assert predicted[task].tolist() == reference.predict(module.network(queries)).tolist()

@@ -1,10 +1,13 @@
-"""A run that the tests of runs share."""
+"""Runs that several tests start from."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import SMALL_NETWORK, TINY
 
+from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
 
 
@@ -12,5 +15,25 @@ from fewshot.cli import main
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a MAML that was trained for two steps on glyphs; nothing may be written there."""
     root = tmp_path_factory.mktemp("trained")
-    main(["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={root}", *TINY, *SMALL_NETWORK])
+    main(["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={root}", *TINY, *SMALL_NETWORK,
+          "--trainer.logger=false"])  # fmt: skip
     return root
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a training in which Ctrl-C is pressed after so many outer steps."""
+    really = EpisodicModule.training_step
+
+    def run(words: list[str], after: int) -> None:
+        def step(module: EpisodicModule, *args: Any) -> Any:
+            if module.global_step == after:
+                raise KeyboardInterrupt
+            return really(module, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EpisodicModule, "training_step", step)
+            with pytest.raises(SystemExit):
+                main(words)
+
+    return run

@@ -1,38 +1,53 @@
 """Runs that are cut off, resumed, or shared between processes end where one uninterrupted process ends."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from helpers import SMALL_NETWORK, TINY, best
 from torch import Tensor
 
 from fewshot.cli import main
 from fewshot.data import GlyphsDataModule
 from fewshot.errors import FewShotError
 
-FIT = [
-    "fit", "--config=configs/glyphs_maml.yaml", "--model.learn_inner_lr=per-step", "--data.meta_batch_size=4",
-    "--data.val_episodes=4", "--trainer.enable_progress_bar=false", "--trainer.logger=false",
-    "--model.lr_scheduler=StepLR", "--model.lr_scheduler.step_size=7",
-]  # fmt: skip
+STEP_LR = ["--model.lr_scheduler=StepLR", "--model.lr_scheduler.step_size=7"]
+SCHEDULES = {"StepLR": STEP_LR, "cosine": ["--model.lr_scheduler=cosine"]}
 
 
-REPTILE = [
-    "fit", "--model=ReptileModule", "--model.network=Conv4", "--model.network.channels=8", "--data=GlyphsDataModule",
-    "--data.shots=3", "--data.queries=1", "--data.meta_batch_size=4", "--data.val_episodes=4", "--name=glyphs_maml",
-    "--model.test_adaptation_steps=2", "--trainer.enable_progress_bar=false", "--trainer.logger=false",
-    "--model.lr_scheduler=StepLR", "--model.lr_scheduler.step_size=7",
-]  # fmt: skip
+@pytest.fixture(scope="module")
+def data(omniglot: Path) -> list[str]:
+    """The options of the data."""
+    return ["--data=OmniglotDataModule", f"--data.root={omniglot}", "--name=mine", *SMALL_NETWORK, *TINY,
+            "--data.meta_batch_size=4", "--trainer.logger=false"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def maml(data: list[str]) -> list[str]:
+    """Trains a MAML."""
+    return ["fit", "--model=MAMLModule", "--model.network=Conv4", "--model.learn_inner_lr=per-step", *data,
+            "--trainer.max_steps=30", "--trainer.val_check_interval=10"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reptile(data: list[str]) -> list[str]:
+    """Trains a Reptile, whose inner Adam goes on from step to step."""
+    return ["fit", "--model=ReptileModule", "--model.network=Conv4", "--model.test_adaptation_steps=2", *data,
+            "--data.shots=3", "--data.queries=1"]  # fmt: skip
+
+
+def last(root: Path) -> Path:
+    return best(root, "mine").with_name("last.ckpt")
 
 
 def state(root: Path) -> dict:
-    return torch.load(root / "checkpoints" / "glyphs_maml" / "last.ckpt", weights_only=True)
+    return torch.load(last(root), weights_only=True)
 
 
 def tensors(nested: object, path: str = "") -> dict[str, Tensor]:
@@ -55,68 +70,99 @@ def same(one: dict, other: dict) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    root = tmp_path_factory.mktemp("uninterrupted")
-    main([*FIT, f"--trainer.default_root_dir={root}", "--trainer.max_steps=30", "--trainer.val_check_interval=10"])
-    return state(root)
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, maml: list[str]) -> dict[str, dict]:
+    """Where a run of thirty outer steps ends, by its schedule."""
+    states = {}
+    for name, schedule in SCHEDULES.items():
+        root = tmp_path_factory.mktemp(name)
+        main([*maml, *schedule, f"--trainer.default_root_dir={root}"])
+        states[name] = state(root)
+    return states
 
 
-def test_a_run_that_was_killed_resumes_bit_for_bit(uninterrupted, tmp_path):
-    options = [*FIT, f"--trainer.default_root_dir={tmp_path}", "--trainer.val_check_interval=10"]
-    last = tmp_path / "checkpoints" / "glyphs_maml" / "last.ckpt"
-    with subprocess.Popen(
-        [sys.executable, "-m", "fewshot", *options, "--trainer.max_steps=100000"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=REPOSITORY,
-    ) as process:  # fmt: skip
-        deadline = time.monotonic() + 300
-        while not last.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-    assert state(tmp_path)["global_step"] in (10, 20)
-    main([*options, "--trainer.max_steps=30", f"--ckpt_path={last}"])
-    same(state(tmp_path), uninterrupted)
+def test_a_run_that_was_killed_resumes_bit_for_bit(uninterrupted, maml, tmp_path):
+    (tmp_path / "killer.py").write_text(
+        "import os, signal\n"
+        "from pytorch_lightning import Callback\n"
+        "class Killer(Callback):\n"
+        "    def on_train_batch_end(self, trainer, *_):\n"
+        "        if trainer.global_step == 25:\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    words = [*maml, *SCHEDULES["cosine"], f"--trainer.default_root_dir={tmp_path}"]
+    command = [sys.executable, "-m", "fewshot", *words, "--trainer.callbacks+=killer.Killer"]
+    killed = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert killed.returncode == -signal.SIGKILL
+    assert state(tmp_path)["global_step"] == 20  # of the last validation
+    main([*words, f"--ckpt_path={last(tmp_path)}"])
+    same(state(tmp_path), uninterrupted["cosine"])
 
 
-def test_a_finished_run_goes_on_as_if_it_had_not_stopped(uninterrupted, tmp_path):
-    options = [*FIT, f"--trainer.default_root_dir={tmp_path}", "--trainer.val_check_interval=10"]
-    main([*options, "--trainer.max_steps=15"])  # stops between two validations
-    last = tmp_path / "checkpoints" / "glyphs_maml" / "last.ckpt"
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_run_that_was_stopped_by_ctrl_c_resumes_bit_for_bit(schedule, uninterrupted, maml, tmp_path, interrupt):
+    words = [*maml, *SCHEDULES[schedule], f"--trainer.default_root_dir={tmp_path}"]
+    interrupt(words, after=15)
+    assert state(tmp_path)["global_step"] == 10
+    main([*words, f"--ckpt_path={last(tmp_path)}"])
+    same(state(tmp_path), uninterrupted[schedule])
+
+
+def test_a_finished_run_goes_on_as_if_it_had_not_stopped(uninterrupted, maml, tmp_path):
+    words = [*maml, *STEP_LR, f"--trainer.default_root_dir={tmp_path}"]
+    main([*words, "--trainer.max_steps=15"])  # stops between two validations
     assert state(tmp_path)["global_step"] == 15
-    main([*options, "--trainer.max_steps=30", f"--ckpt_path={last}"])
-    same(state(tmp_path), uninterrupted)
+    main([*words, f"--ckpt_path={last(tmp_path)}"])
+    same(state(tmp_path), uninterrupted["StepLR"])
 
 
-def test_reptiles_moments_are_resumed_too(tmp_path):
+def test_reptiles_moments_are_resumed_too(reptile, tmp_path):
     states = []
     for stops in ((4,), (2, 4)):
         place = tmp_path / str(len(stops))
-        last = place / "checkpoints" / "glyphs_maml" / "last.ckpt"
         for stop in stops:
-            resumed = [f"--ckpt_path={last}"] if last.exists() else []
-            main([*REPTILE, f"--trainer.default_root_dir={place}", f"--trainer.max_steps={stop}", *resumed])
+            resumed = [f"--ckpt_path={last(place)}"] if last(place).exists() else []
+            main([*reptile, *STEP_LR, f"--trainer.default_root_dir={place}", f"--trainer.max_steps={stop}", *resumed])
         states.append(state(place))
     same(*states)
     assert states[0]["state_dict"]["inner_optimizer.count"] == 4 * 5
 
 
-@pytest.mark.parametrize("learner", [FIT, REPTILE], ids=["maml", "reptile"])
-def test_two_processes_take_the_same_outer_steps_as_one(tmp_path, learner):
+def test_resuming_tells_what_is_different(trained, tmp_path, capsys):
+    checkpoint = best(trained).with_name("last.ckpt")
+    words = ["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK]
+    words += [f"--ckpt_path={checkpoint}", "--trainer.max_steps=3", "--trainer.logger=false"]
+    main(words)
+    assert "Resuming with" not in capsys.readouterr().out
+    main([*words, "--model.meta_lr=0.01", "--data.meta_batch_size=4"])
+    screen = capsys.readouterr().out
+    assert "Resuming with model.meta_lr = 0.01; the checkpoint had 0.001." in screen
+    assert "Resuming with data.meta_batch_size = 4; the checkpoint had 2." in screen
+
+
+def test_two_processes_take_the_same_outer_steps_as_one(maml, reptile, tmp_path):
     """Four tasks on one process, and two on each of two, in float64: the same weights up to the order of sums."""
-    options = [*learner, "--trainer.max_steps=3", "--trainer.precision=64-true", "--trainer.accelerator=cpu"]
-    states = []
-    for devices in (1, 2):
-        root = tmp_path / str(devices)
-        words = [*options, f"--trainer.devices={devices}", f"--trainer.default_root_dir={root}"]
-        if devices == 1:
-            main(words)
-        else:
-            command = [sys.executable, "-m", "fewshot", *words, "--trainer.strategy=ddp"]
-            subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, timeout=300)
-        states.append(state(root))
-    ours, theirs = (tensors(one["state_dict"]) for one in states)
-    for name, value in ours.items():
-        # Adam divides by the root of squared gradients: rounding of 1e-16 grows, by the third step to some 1e-10.
-        torch.testing.assert_close(value, theirs[name], rtol=1e-7, atol=1e-9)
+    (tmp_path / "commands.py").write_text(
+        "import json, sys\n"
+        "from fewshot.cli import main\n"
+        "for words in json.loads(sys.argv[1]):\n"  # both in one start of two processes, which takes ten seconds
+        "    main(words)\n"
+    )
+    options = [*STEP_LR, "--trainer.max_steps=3", "--trainer.precision=64-true", "--trainer.accelerator=cpu"]
+    learners = {"maml": [*maml, *options], "reptile": [*reptile, *options]}
+    for name, words in learners.items():
+        main([*words, f"--trainer.default_root_dir={tmp_path / 'one' / name}", "--trainer.devices=1"])
+    two = [
+        [*words, f"--trainer.default_root_dir={tmp_path / 'two' / name}", "--trainer.devices=2",
+         "--trainer.strategy=ddp"]
+        for name, words in learners.items()
+    ]  # fmt: skip
+    subprocess.run([sys.executable, "-m", "commands", json.dumps(two)], check=True, capture_output=True, timeout=300,
+                   env={**os.environ, "PYTHONPATH": str(tmp_path)})  # fmt: skip
+    for learner in learners:
+        ours, theirs = (tensors(state(tmp_path / place / learner)["state_dict"]) for place in ("one", "two"))
+        for name, value in ours.items():
+            # Adam divides by the root of squared gradients: rounding of 1e-16 grows, by the third step to some 1e-10.
+            torch.testing.assert_close(value, theirs[name], rtol=1e-7, atol=1e-9, msg=f"{learner}: {name}")
 
 
 def test_tasks_that_cannot_be_shared_out_are_refused():

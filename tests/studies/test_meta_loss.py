@@ -6,8 +6,9 @@ from math import exp, log
 
 import pytest
 import torch
-from fewshot.metaloss import GRID, descent_directions, meta_loss, meta_loss_figure, minima
 from torch import Tensor
+
+from fewshot.studies.meta_loss import GRID, descent_directions, meta_loss, meta_loss_figure, minima
 
 TASKS = [(0.3, 0.05), (0.83, 0.75)]
 RATE = 0.3

@@ -1,0 +1,64 @@
+"""Training curves, read back from TensorBoard's logs."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import SMALL_NETWORK, TINY, best
+from torch.utils.tensorboard import SummaryWriter
+
+from fewshot.cli import main
+from fewshot.evaluation import read_curve
+from fewshot.plots import smoothed
+
+
+def test_curves_go_on_over_a_resumed_run(tmp_path, capsys):
+    place = [f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK, "--trainer.val_check_interval=2"]
+    main(["fit", "--config=glyphs_protonet", *place, "--trainer.max_steps=2"])
+    main(["fit", "--config=glyphs_protonet", *place, "--trainer.max_steps=5"])
+    last = best(tmp_path, "glyphs_protonet").with_name("last.ckpt")
+    main(["fit", f"--ckpt_path={last}", *place, "--trainer.max_steps=8"])
+    log = tmp_path / "logs" / "glyphs_protonet"
+    curve = read_curve(log, "val/accuracy")
+    assert curve.steps == [2, 4, 6, 8]  # the second start's, and those of the one that resumed it
+    assert curve.minutes == sorted(curve.minutes)
+    assert curve.minutes[0] > 0
+    main(["curves", f"--runs=[{log}]", f"--folder={tmp_path / 'drawn'}"])
+    with (tmp_path / "drawn" / "curves.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [int(line["step"]) for line in table] == curve.steps
+    assert [float(line["value"]) for line in table] == curve.values
+    assert (tmp_path / "drawn" / "curves.png").stat().st_size > 10_000
+    assert "glyphs_protonet" in capsys.readouterr().out
+
+
+def write_start(run: Path, number: int, started_at: int, validated: list[int], resumed: str | None) -> None:
+    """The log of one start of a run that takes a minute per outer step."""
+    folder = run / "fit" / f"version_{number}"
+    with SummaryWriter(str(folder)) as writer:
+        for step in range(started_at, validated[-1] + 1, 50):
+            writer.add_scalar("train/loss" if step > started_at else "train/started_at", step, step, walltime=60 * step)
+        for step in validated:
+            writer.add_scalar("val/accuracy", number, step, walltime=60 * step)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"name": run.name, "ckpt_path": resumed}))
+
+
+def test_what_a_resumed_run_gave_up_is_left_out(tmp_path):
+    run = tmp_path / "mine"
+    write_start(run, 0, started_at=0, validated=[500], resumed=None)  # an older run of the same name
+    write_start(run, 1, started_at=0, validated=[100, 200, 300, 400], resumed=None)  # killed after 400,
+    write_start(run, 2, started_at=250, validated=[350, 450], resumed="checkpoints/mine/last.ckpt")  # resumed at 250,
+    write_start(run, 10, started_at=450, validated=[550], resumed="checkpoints/mine/last.ckpt")  # and again at 450
+    (run / "fit" / "version_2_old").mkdir()
+    curve = read_curve(run, "val/accuracy")
+    assert curve.steps == [100, 200, 350, 450, 550]
+    assert curve.minutes == pytest.approx([100, 200, 350, 450, 550])
+    assert curve.values == [1, 1, 2, 2, 10]
+    write_start(run, 11, started_at=250, validated=[300], resumed="checkpoints/another/last.ckpt")
+    assert read_curve(run, "val/accuracy").steps == [300]  # another run's past is not this one's
+
+
+def test_smoothing_is_an_unbiased_moving_average():
+    assert smoothed([1, 0, 0], 0.5).tolist() == pytest.approx([1, 0.5 / 1.5, 0.25 / 1.75])
+    assert smoothed([3, 1, 2], 0.0).tolist() == [3, 1, 2]

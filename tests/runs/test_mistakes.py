@@ -1,0 +1,141 @@
+"""Every mistake of a user takes one line that says what is wrong and what to do."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import SMALL_NETWORK, TINY, best
+
+from fewshot import checkpoints
+from fewshot.algorithms import MAMLModule
+from fewshot.errors import FewShotError
+from fewshot.networks import Conv4
+
+FIT = ("fit", "--config=glyphs_maml", *TINY, *SMALL_NETWORK)
+
+
+def test_too_many_images_or_ways(fails, trained, omniglot):
+    test = ("test", f"--ckpt_path={best(trained)}")
+    assert "shots + queries = 18 + 5 = 23 images per class" in fails(*test, "--data.test_shots=18")
+    assert "cannot judge 7-way episodes" in fails(*test, "--data.test_ways=7")
+    protonet = ("fit", "--config=omniglot_protonet", f"--data.root={omniglot}", *TINY)
+    assert "the val split has 100: lower the ways" in fails(*protonet, "--data.test_ways=101")
+
+
+def test_an_option_that_there_is_not(fails):
+    assert fails(*FIT, "--model.inner_rate=1") == (
+        "--model: Option 'inner_rate' is not accepted; --help, --model.help NAME and --data.help NAME list the options"
+    )
+    for misspelt in ("--trainer.max_stepz=3", "--trainer.max_step=3"):  # no abbreviations either
+        assert f"unrecognized arguments: {misspelt}; --help" in fails(*FIT, misspelt)
+
+
+def test_a_value_that_cannot_be(fails):
+    assert "val_check_interval must be at least 1 outer step, not 0" in fails(*FIT, "--trainer.val_check_interval=0")
+    for name in ("", "..", "../elsewhere", "a/b"):
+        assert "must be letters, digits" in fails(*FIT, f"--name={name}")
+    assert "--model: adapt: " in fails(*FIT, "--model.adapt=no")
+    assert fails(*FIT, "--data.ways=few") == "--data: ways: Expected a <class 'int'>. Got value: few"
+    assert "inner_lr must be positive, not -1.0" in fails(*FIT, "--model.inner_lr=-1")
+    assert "max_steps" in fails(*FIT, "--trainer.max_steps=-1")
+    if not torch.cuda.is_available():
+        assert "gpu backend found!; try cpu as the accelerator" in fails(*FIT, "--trainer.accelerator=gpu")
+
+
+def test_a_network_whose_batch_norm_is_of_the_other_kind(fails):
+    assert "needs a network without running statistics" in fails(*FIT, "--model.network.running_statistics=true")
+    protonet = ("fit", "--config=glyphs_protonet", *TINY)
+    assert "needs batch norm with running statistics" in fails(*protonet, "--model.network.running_statistics=false")
+
+
+def test_what_is_missing(fails):
+    assert "there is no config file 'configs/nowhere.yaml'" in fails("fit", "--config=configs/nowhere.yaml")
+    assert fails("fit") == (
+        "the following arguments are required: fit.data, fit.model; a --config FILE or a --ckpt_path FILE knows them"
+    )
+    assert fails() == 'expected "subcommand" to be one of {fit,test}, but it was not provided.'
+
+
+def test_a_class_that_there_is_not_and_one_that_is_not_finished(fails, tmp_path, monkeypatch):
+    assert fails("fit", "--model=Foo") == (
+        "--model: there is no Foo: a class of your own goes by its path, as in my.module.Foo"
+    )
+    (tmp_path / "unfinished.py").write_text(
+        "from fewshot.algorithms import EpisodicModule\n"
+        "from fewshot.data import ImageDataModule\n"
+        "class Learner(EpisodicModule):\n"
+        "    def predict(self, episode): ...\n"
+        "class Pictures(ImageDataModule): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert fails("fit", "--model=unfinished.Learner", "--data=GlyphsDataModule") == (
+        "--model unfinished.Learner is abstract: it has no outer_loss"
+    )
+    assert fails("fit", "--model=MAMLModule", "--model.network=Conv4", "--data=unfinished.Pictures") == (
+        "--data unfinished.Pictures is abstract: it has no load"
+    )
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", "16-true"])
+def test_a_precision_that_second_order_cannot_do(precision):
+    """Lightning runs 16-mixed as bf16-mixed on the CPU, so the refusal is shown the Trainer of a GPU."""
+    module = MAMLModule(Conv4())
+    module._trainer = SimpleNamespace(precision=precision)
+    with pytest.raises(FewShotError, match=f"{precision} cannot train MAML: inner gradients underflow"):
+        module.setup("fit")
+
+
+def test_a_wrong_checkpoint(fails, trained, tmp_path):
+    test = ("test", "--ckpt_path")
+    assert "no checkpoint file 'none.ckpt'; fewshot fit writes some" in fails(*test, "none.ckpt")
+    assert "no checkpoint file '.'; " in fails(*test, "")
+    folder = best(trained).parent
+    for path in (folder, folder / "bets.ckpt"):
+        assert f"in {folder} there are {best(trained)}, " in fails(*test, path)
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    (tmp_path / "half.ckpt").write_bytes(best(trained).read_bytes()[:5_000])
+    for name, message in (("text", "is no checkpoint"), ("half", "is no checkpoint"), ("foreign", "not one that")):
+        assert message in fails("test", f"--ckpt_path={tmp_path}/{name}.ckpt")
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_executed(fails, tmp_path):
+    torch.save({checkpoints.KEY: Bomb(tmp_path / "exploded")}, tmp_path / "bomb.ckpt")
+    assert "is no checkpoint" in fails("test", f"--ckpt_path={tmp_path}/bomb.ckpt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_another_network_or_algorithm(fails, trained):
+    test = ("test", f"--ckpt_path={best(trained)}", "--trainer.enable_progress_bar=false")
+    message = fails(*test, "--model.network.channels=8")
+    assert "another network: network.features.convolutions.0.weight has shape (4, 1, 3, 3) there and (8, 1" in message
+    assert "holds fewshot.algorithms.MAMLModule, not fewshot.algorithms.ProtoNetModule" in fails(
+        *test, "--model=ProtoNetModule", "--model.network=Conv4", "--model.network.running_statistics=true"
+    )
+
+
+def test_classes_that_were_trained_on_are_not_tested_on(fails, trained):
+    message = fails("test", f"--ckpt_path={best(trained)}", "--data.split_seed=1")
+    assert re.search(r"\d+ of the \d+ test classes of split glyphs/random were trained on", message)
+    resumed = fails("fit", "--config=glyphs_maml", f"--ckpt_path={best(trained)}", "--data.split_seed=1")
+    assert "the checkpoint was trained on split glyphs/random (digest" in resumed
+
+
+def test_a_resumed_run_with_nothing_to_do(fails, trained, tmp_path):
+    done = fails("fit", "--config=glyphs_maml", f"--ckpt_path={best(trained)}", "--trainer.max_steps=2")
+    assert "has taken 2 outer steps already: set --trainer.max_steps" in done
+    (tmp_path / "resume.yaml").write_text(f"ckpt_path: {best(trained)}\ntrainer: {{max_steps: 1}}")
+    done = fails("fit", "--config=glyphs_maml", f"--config={tmp_path}/resume.yaml")
+    assert "has taken 2 outer steps already" in done
