@@ -23,7 +23,7 @@ class ReptileModule(AdaptingModule):
     query together.
 
     Training uses the support set alone, usually of more shots than in a test; ``train/loss`` and ``train/accuracy`` are
-    of the queries after adaptation, and are only for looking at.
+    of the queries after adaptation, and are only for looking at. ``task_chunk_size`` is for evaluations alone.
 
     Args:
         network: The embedding network; a linear head goes on top of it.
