@@ -27,12 +27,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         FewShotError: If there is no such file, or it is no checkpoint of fewshot.
     """
-    path = checkpoint_path(path)
+    asked, path = path, checkpoint_path(path)
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
         there = ", ".join(sorted(str(file) for file in folder.glob("*.ckpt")))
         hint = f"in {folder} there are {there}" if there else "fewshot fit writes some to checkpoints/<name>/"
-        raise FewShotError(f"there is no checkpoint file {str(path)!r}; {hint}")
+        raise FewShotError(f"there is no checkpoint file {str(asked)!r}; {hint}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, BadZipFile):

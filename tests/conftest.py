@@ -17,7 +17,10 @@ from fewshot.data.omniglot_files import ARCHIVES, DRAWINGS
 @pytest.fixture(autouse=True, scope="session")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Decoded images go to a folder of this test run; one thread, as small kernels crawl on several busy cores."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # one for all workers
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
     torch.set_num_threads(1)
 

@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is read in today's words, tested with the same result, and trained on as it would have been."""
+"""What version 0.1 wrote is read, tested with the same result, and trained on as it would have been."""
 
 import json
 

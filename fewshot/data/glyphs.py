@@ -1,17 +1,20 @@
 """Glyphs: letters of real alphabets, rendered from a font that is always at hand. Nothing to download."""
 
 import unicodedata
-from functools import cache
+import zlib
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+import PIL
 import torch
 import torch.nn.functional as F
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+import fewshot
+from fewshot.data.cache import cache_folder, cached
 from fewshot.data.images import ImageDataModule
 from fewshot.data.store import ImageStore
 
@@ -26,22 +29,23 @@ SEED = 0  # of the strokes
 class GlyphsDataModule(ImageDataModule):
     """Letters of 14 alphabets, each "drawn" 20 times by random affine and elastic strokes; 28 x 28, ink bright.
 
-    Rendered from the DejaVu Sans that comes with matplotlib in a few seconds: a stand-in with Omniglot's shapes and
-    interface for first runs, tests, and machines without a network. Split at random by ``split_seed``: 70 % of the
+    Rendered once, in a few seconds, from the DejaVu Sans that comes with matplotlib: a stand-in with Omniglot's shapes
+    and interface for first runs, tests, and machines without a network. Split at random by ``split_seed``: 70 % of the
     characters for training, 10 % for validation, 20 % for test. Some Canadian syllabics are rotations of one
     another, so ``rotations`` would make different classes of the same glyph.
     """
 
     def load(self) -> ImageStore:
-        """All characters; rendered once per process."""
-        return render()
+        """All characters, rendered once for all."""
+        path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+        versions = (matplotlib.__version__, PIL.__version__, torch.__version__, fewshot.__version__)
+        return cached(cache_folder() / "glyphs.npz", f"{zlib.crc32(path.read_bytes()):08x} {versions}", render)
 
     def split_name(self) -> str:
         """``glyphs/random``."""
         return "glyphs/random"
 
 
-@cache
 def render() -> ImageStore:
     """Renders and draws all glyphs, twenty times each, named ``glyphs/ALPHABET/U+XXXX``."""
     path = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))

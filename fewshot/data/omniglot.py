@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fewshot.data.cache import cache_folder
 from fewshot.data.images import ImageDataModule, Split
 from fewshot.data.omniglot_files import download, load_omniglot
 from fewshot.data.store import ImageStore
@@ -55,8 +56,7 @@ class OmniglotDataModule(ImageDataModule):
         self.root = Path(root or Path(os.environ.get("FEWSHOT_DATA", "data"), "omniglot")).expanduser()
         self.kind = split
         self.split_dir = split_dir
-        cache = Path(cache_dir or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "fewshot"))
-        self.cache = cache.expanduser() / "omniglot.npz"
+        self.cache = cache_folder(cache_dir) / "omniglot.npz"
 
     def prepare_data(self) -> None:
         """Downloads what is missing and fills the cache; Lightning calls this on one process only."""

@@ -1,4 +1,4 @@
-"""Omniglot's files: finding or downloading the archives, decoding them, and the cache of the decoded images."""
+"""Omniglot's files: finding or downloading the archives, and decoding them."""
 
 import io
 import os
@@ -8,16 +8,15 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from pytorch_lightning.utilities import rank_zero_warn
 from rich.progress import track
 
+from fewshot.data.cache import cached
 from fewshot.data.store import ImageStore
 from fewshot.errors import FewShotError
 
@@ -38,22 +37,13 @@ def load_omniglot(root: Path, cache: Path) -> ImageStore:
 
     Returns:
         28 x 28 images of one channel with ink bright, twenty of each class, in the order of their names ``ARCHIVE/
-        ALPHABET/characterNN``. They are loaded once per process, however many data modules ask for them.
+        ALPHABET/characterNN``.
 
     Raises:
         FewShotError: If the files are missing, damaged, or not Omniglot's.
     """
     sources = find(root)
-    return _load(tuple(sources.items()), cache, _fingerprint(sources))
-
-
-@lru_cache(maxsize=1)
-def _load(sources: tuple[tuple[str, Path], ...], cache: Path, key: str) -> ImageStore:
-    loaded = _read_cache(cache, key)
-    if loaded is None:
-        loaded = decode(dict(sources))
-        _write_cache(cache, key, loaded)
-    return loaded
+    return cached(cache, _fingerprint(sources), lambda: decode(sources))
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -121,12 +111,8 @@ def decode(sources: dict[str, Path]) -> ImageStore:
     with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it decodes and resizes
         decoded = pool.map(lambda name: [_image(content) for _, content in sorted(files[name])], names)
         images = np.stack(list(track(decoded, "Decoding Omniglot", total=len(names))))
-    return as_store(images, names)
-
-
-def as_store(images: np.ndarray, names: list[str]) -> ImageStore:
-    """A store of drawings ``[characters, 20, 28, 28]``."""
-    return ImageStore.of_rows(torch.from_numpy(images).view(-1, 1, SIZE, SIZE), [DRAWINGS] * len(names), names)
+    rows = torch.from_numpy(images).view(-1, 1, SIZE, SIZE)
+    return ImageStore.of_rows(rows, [DRAWINGS] * len(names), names)
 
 
 def _read(path: Path) -> Iterator[tuple[str, str, str, bytes]]:
@@ -160,38 +146,8 @@ def _places(sources: dict[str, Path]) -> str:
 
 def _fingerprint(sources: dict[str, Path]) -> str:
     """Changes when a zip file, or a character's folder, is replaced or changed."""
-    lines = [str((SIZE, DRAWINGS, CHARACTERS))]
+    lines = [str(("store", SIZE, DRAWINGS, CHARACTERS))]
     for path in sources.values():
         files = sorted(path.glob("*/*")) if path.is_dir() else [path]
         lines += [f"{file.resolve()} {file.stat().st_mtime_ns} {file.stat().st_size}" for file in files]
     return f"{zlib.crc32(os.linesep.join(lines).encode()):08x}"
-
-
-def _read_cache(cache: Path, key: str) -> ImageStore | None:
-    """The cached images, or None if there are none of this key. The zip format's checksums tell damage."""
-    try:
-        with np.load(cache) as arrays:
-            if str(arrays["key"]) == key:
-                return as_store(arrays["images"], arrays["names"].tolist())
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        rank_zero_warn(f"The cache {cache} cannot be used ({error}); decoding the images again.")
-    return None
-
-
-def _write_cache(cache: Path, key: str, data: ImageStore) -> None:
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache.parent, delete=False) as file:
-            try:
-                np.savez(
-                    file, key=key, images=data.images.view(-1, DRAWINGS, SIZE, SIZE).numpy(), names=np.array(data.names)
-                )
-                file.close()
-                os.replace(file.name, cache)
-            except OSError:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        rank_zero_warn(f"The decoded images cannot be kept in {cache} ({error}); the next run decodes them again.")

@@ -135,7 +135,7 @@ def _points(paths: Sequence[Path], knob: str | None, value: int | None, options:
 
 
 def _describe(path: Path, options: list[str]) -> _Described:
-    """Reads the images, so that what cannot be drawn from them is refused before the first test, and lets them go."""
+    """Reads the images, so that what cannot be drawn from them is refused before the first test."""
     with named(path):
         name, _, data, resolved = load(path, options)
         data.prepare_data()

@@ -177,7 +177,7 @@ def _found(words: Sequence[Any]) -> list[str]:
         before = found[index - 1] if index else ""
         if option in finders and equals:
             found[index] = f"{option}={finders[option](value)}"
-        elif before in finders and not word.startswith("{"):  # a config may be typed as it is
+        elif before in finders and word and not word.startswith("{"):  # a config may be typed as it is
             found[index] = str(finders[before](word))
     return found
 

@@ -1,6 +1,7 @@
 """What a run keeps: its options, its best state and its last one."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,17 @@ class SaveOptions(SaveConfigCallback):
         # add_hparams would open a run of its own, and Lightning would log a metric of its own.
         values = {
             name: value if isinstance(value, bool | int | float) else str(value)
-            for name, value in flat(self._options()).items()
+            for name, value in flat(self._options).items()
         }
         for summary in hparams(values, {monitored(pl_module): 0.0}):
             writer._get_file_writer().add_summary(summary)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Lets the checkpoint know its model and its data."""
-        record = {"version": __version__, "name": self.config.name, "config": self._options()}
+        record = {"version": __version__, "name": self.config.name, "config": self._options}
         checkpoint[KEY] = {**record, "outputs": getattr(pl_module, "outputs", None)}
 
+    @cached_property
     def _options(self) -> dict[str, Any]:
         options = json.loads(self.parser.dump(self.config, format="json"))
         return {part: options[part] for part in ("model", "data")}

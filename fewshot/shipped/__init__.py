@@ -21,7 +21,7 @@ def config_path(name: str | Path) -> Path:
     path = _find(name, CONFIGS, ".yaml")
     if not path.exists():
         there = get_close_matches(str(name), config_names()) or config_names()
-        raise FewShotError(f"there is no config file {str(name)!r}; with fewshot come {', '.join(there)}, ...")
+        raise FewShotError(f"there is no config file {str(name)!r}; with fewshot comes {', '.join(there)}")
     return path
 
 

@@ -1,6 +1,9 @@
 """Glyphs: what is rendered looks like handwriting."""
 
-from fewshot.data import GlyphsDataModule
+import pytest
+import torch
+
+from fewshot.data import GlyphsDataModule, cache, glyphs
 
 
 def test_glyphs_look_like_omniglot():
@@ -23,3 +26,12 @@ def test_glyphs_look_like_omniglot():
     within = (flat[:, 0] - flat[:, 1]).norm(dim=-1).mean()
     between = (flat[:, 0] - flat[:, 1].roll(100, 0)).norm(dim=-1).mean()
     assert within < between
+
+
+def test_they_are_rendered_once_for_all_processes(monkeypatch):
+    first = GlyphsDataModule().load()
+    cache._in_memory.clear()
+    monkeypatch.setattr(glyphs, "render", lambda: pytest.fail("rendered again"))
+    again = GlyphsDataModule().load()
+    assert again.names == first.names
+    assert torch.equal(again.images, first.images)

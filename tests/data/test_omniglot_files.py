@@ -16,6 +16,7 @@ import torch
 from helpers import REPOSITORY, png
 from torchvision.datasets import utils as torchvision_utils
 
+from fewshot.data import cache as cache_module
 from fewshot.data import omniglot_files
 from fewshot.data.omniglot_files import ARCHIVES, DRAWINGS, decode, download, find, load_omniglot
 from fewshot.errors import FewShotError
@@ -74,7 +75,7 @@ def test_the_cache_serves_until_the_files_or_the_cache_change(root, tmp_path, mo
     monkeypatch.setattr(omniglot_files, "decode", lambda sources: decoded.append(sources) or first)
 
     def load_as_a_new_process():
-        omniglot_files._load.cache_clear()
+        cache_module._in_memory.clear()
         return load_omniglot(root, cache)
 
     assert load_omniglot(root, cache) is first  # once per process

@@ -11,7 +11,7 @@ from helpers import reports
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fewshot.cli import main
-from fewshot.data import omniglot_files
+from fewshot.data import cache
 from fewshot.evaluation import measure, read_curve
 
 
@@ -88,15 +88,15 @@ def test_other_options_and_other_weights_are_tested_anew(maml, tested, tmp_path)
 
 
 def test_the_images_are_loaded_once_for_all_values(of_omniglot, tested, tmp_path, monkeypatch):
-    omniglot_files._load.cache_clear()
+    cache._in_memory.clear()
     loaded = []
-    really = omniglot_files._read_cache
+    really = cache._read
 
     def read(*args):
         loaded.append(args)
         return really(*args)
 
-    monkeypatch.setattr(omniglot_files, "_read_cache", read)
+    monkeypatch.setattr(cache, "_read", read)
     main(["sweep", f"--ckpt_paths=[{of_omniglot}]", "--shots=[1,2,3]", f"--folder={tmp_path}"])
     assert (len(tested), len(loaded)) == (3, 1)
 

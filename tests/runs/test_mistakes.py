@@ -90,7 +90,7 @@ def test_a_precision_that_second_order_cannot_do(precision):
 def test_a_wrong_checkpoint(fails, trained, tmp_path):
     test = ("test", "--ckpt_path")
     assert "no checkpoint file 'none.ckpt'; fewshot fit writes some" in fails(*test, "none.ckpt")
-    assert "no checkpoint file '.'; " in fails(*test, "")
+    assert "no checkpoint file ''; " in fails(*test, "")
     folder = best(trained).parent
     for path in (folder, folder / "bets.ckpt"):
         assert f"in {folder} there are {best(trained)}, " in fails(*test, path)
