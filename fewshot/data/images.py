@@ -73,6 +73,7 @@ class ImageEpisodes(Dataset[Episode]):
                 "lower the shots or the queries"
             )
         self.store = store
+        self.uneven = np.ptp(store.counts) > 0
         self.ways, self.shots, self.queries = ways, shots, queries
         self.length, self.first = length, first
         self._key = (seed, SPLITS.index(split))
@@ -92,7 +93,8 @@ class ImageEpisodes(Dataset[Episode]):
         classes = group[rng.choice(len(group), self.ways, replace=False)]
         counts = self.store.counts[classes]
         order = rng.random((self.ways, counts.max()))
-        order[np.arange(counts.max()) >= counts[:, None]] = np.inf  # a class has no more than its own
+        if self.uneven:
+            order[np.arange(counts.max()) >= counts[:, None]] = np.inf  # a class has no more than its own
         return classes, order.argsort(axis=1)[:, : self.queries + self.shots]
 
     def __getitems__(self, indices: Sequence[int]) -> Episode:

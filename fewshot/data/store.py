@@ -112,8 +112,8 @@ class ImageStore:
         # index_select copies whole images, some twenty times faster than indexing.
         images = self.images.index_select(0, torch.from_numpy(rows.ravel()))
         turns = np.broadcast_to(self.turns[classes][..., None], members.shape).ravel()
-        for quarters in range(1, 4):
-            turned = torch.from_numpy(np.flatnonzero(turns == quarters))
-            if len(turned):
-                images[turned] = images[turned].rot90(quarters, dims=(-2, -1))
+        pixels = images.numpy()  # the same memory; NumPy turns small images twice as fast
+        for quarters in range(1, 4) if turns.any() else ():
+            turned = np.flatnonzero(turns == quarters)
+            pixels[turned] = np.rot90(pixels[turned], quarters, axes=(-2, -1))
         return images.unflatten(0, (len(classes), -1))
