@@ -86,7 +86,7 @@ def download(root: Path) -> None:
             raise FewShotError(
                 f"{name}.zip is neither in {root} nor to be had from {URL} ({error}). Put images_background.zip and "
                 f"images_evaluation.zip into {root}, or name their folder with --data.root or "
-                f"$FEWSHOT_DATA/omniglot; configs/glyphs_maml.yaml needs no download"
+                f"$FEWSHOT_DATA/omniglot; --config glyphs_maml needs no download"
             ) from None
 
 

@@ -127,7 +127,7 @@ def test_without_archives_and_network_the_places_are_named(tmp_path, monkeypatch
     monkeypatch.setattr(omniglot_files, "URL", "http://127.0.0.1:9/")  # nothing listens there
     config = REPOSITORY / "configs" / "omniglot_maml.yaml"
     message = fails("fit", f"--config={config}", f"--data.root={tmp_path}", "--trainer.max_steps=1")
-    for part in (str(tmp_path), "http://127.0.0.1:9/", "--data.root", "FEWSHOT_DATA", "configs/glyphs_maml.yaml"):
+    for part in (str(tmp_path), "http://127.0.0.1:9/", "--data.root", "FEWSHOT_DATA", "--config glyphs_maml"):
         assert part in message
     assert not list(tmp_path.iterdir())
 
