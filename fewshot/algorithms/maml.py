@@ -135,17 +135,15 @@ class MAMLModule(AdaptingModule):
     def outer_loss(self, episode: Episode) -> OuterStep:
         """The loss of the queries after adaptation, chunk after chunk of tasks, recorded and replayed if wanted."""
         importance = self.importance()
-        parameters = {name: value for name, value in self.named_parameters() if value.requires_grad}
-        names, values = list(parameters), list(parameters.values())
+        weights = [] if importance is None else [importance]
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        run = self.recording or self._differentiated
 
         def gradient(chunk: Episode) -> Gradient:
-            inputs = [*chunk.support, *chunk.query, *([] if importance is None else [importance])]
-            run = self.recording or self._differentiated
-            loss, outputs, *gradients = run(values, inputs, (self.order, *names))
+            loss, outputs, *gradients = run(parameters, [*chunk.support, *chunk.query, *weights], self.order)
             return Gradient(loss, outputs, gradients)
 
-        chunks = episode.chunks(self.task_chunk_size)
-        return as_loss(map(gradient, chunks), values, tasks=len(episode.query.y))
+        return as_loss(map(gradient, episode.chunks(self.task_chunk_size)), parameters, tasks=len(episode.query.y))
 
     def _differentiated(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor], *_: Any) -> list[Tensor]:
         """Loss, outputs and gradients of :meth:`query_loss` as a function of tensors alone.
