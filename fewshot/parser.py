@@ -17,9 +17,8 @@ PADDING = (
     "Expected a <class 'NoneType'>",
 )
 
-NO_CLASS = re.compile(
-    r"(Expected a path but \S+ either not accessible or invalid: )?Expected a dot import path string: (\S+)"
-)
+NO_FILE = re.compile(r"Expected a path but \S+ either not accessible or invalid: ")
+NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 
 
 def link(parser: LightningArgumentParser) -> None:
@@ -64,10 +63,11 @@ class Parser(LightningArgumentParser):
             gist += "; a --config FILE or a --ckpt_path FILE knows them"
         if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
             gist += f"; {self.where}"
-        gist = NO_CLASS.sub(r"there is no \2: a class of your own goes by its path, as in my.module.\2", gist)
+        gist = NO_CLASS.sub(r"there is no \1: a class of your own goes by its path, as in my.module.\1", gist)
+        gist = NO_FILE.sub("", gist)
         if "Option 'lr'" in gist and "meta_lr" not in gist:
             gist += "; the step size is --model.meta_lr"
-        if "Expected a <class 'list'>" in gist:
+        if "Expected a <class 'list'>" in gist and "[a,b]" not in gist:
             gist += "; give a list, as in [a,b]"
         raise FewShotError(_abstract(message) or re.sub(r'Parser key "(.+?)"', r"--\1", gist))
 
