@@ -99,7 +99,8 @@ class EpisodicDataModule(LightningDataModule, ABC):
         for split in needed:
             if split not in self.splits:
                 raise FewShotError(
-                    f"{type(self).__name__} has no {split} split, but {', '.join(self.splits)}: it cannot {stage}"
+                    f"{type(self).__name__} has no {split} split, but {', '.join(self.splits)}: "
+                    f"it cannot {getattr(stage, 'value', stage)}"  # Lightning gives an enumeration
                 )
         for split in self.splits if stage == "fit" else needed:  # a training whose test would be refused is in vain
             self.dataset(split)

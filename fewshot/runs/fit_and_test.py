@@ -133,6 +133,12 @@ class FewShotCLI(LightningCLI):
         then = self.parser.parse_args(["fit", "--config", json.dumps({"name": record["name"], **record["config"]})])
         theirs = json.loads(self._parser("fit").dump(then.fit, format="json"))  # with today's defaults
         before, now = (flat({part: those[part] for part in ("model", "data")}) for those in (theirs, options))
+        optimizers = [options.get("model.optimizer.class_path") for options in (before, now)]
+        if optimizers[0] != optimizers[1]:
+            raise FewShotError(
+                f"{config.ckpt_path} was trained by {optimizers[0]}, whose state {optimizers[1]} cannot take over: "
+                "resume with the same --model.optimizer"
+            )
         for option in sorted(before.keys() | now.keys()):
             if before.get(option) != now.get(option):
                 rank_zero_only(print)(

@@ -139,3 +139,8 @@ def test_a_resumed_run_with_nothing_to_do(fails, trained, tmp_path):
     (tmp_path / "resume.yaml").write_text(f"ckpt_path: {best(trained)}\ntrainer: {{max_steps: 1}}")
     done = fails("fit", "--config=glyphs_maml", f"--config={tmp_path}/resume.yaml")
     assert "has taken 2 outer steps already" in done
+
+
+def test_another_optimizer_cannot_take_over_the_state(fails, trained):
+    message = fails("fit", f"--ckpt_path={best(trained)}", "--trainer.max_steps=9", "--model.optimizer=SGD")
+    assert "was trained by torch.optim.Adam, whose state torch.optim.SGD cannot take over: resume" in message
