@@ -1,18 +1,21 @@
-"""Checkpoint files: written whole or not at all, read without executing code, with errors that say what is wrong."""
+"""Checkpoint files: written whole or not at all, read with their checksums and without executing code."""
 
 import io
 import os
+import re
+import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
+from torch import Tensor
 
 from fewshot.errors import FewShotError
 from fewshot.shipped import checkpoint_path
 from fewshot.translations import translate
+from fewshot.trust import options_of
 
 KEY = "fewshot"
 """Where a checkpoint keeps the version, the run's name, its ``model`` and ``data`` options, and the head's outputs."""
@@ -25,7 +28,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         path: Of the file, or the name of one that comes with fewshot, such as ``pretrained/maml_5w1s``.
 
     Raises:
-        FewShotError: If there is no such file, or it is no checkpoint of fewshot.
+        FewShotError: If there is no such file, it is damaged, or it is no checkpoint of fewshot.
     """
     asked, path = path, checkpoint_path(path)
     if not path.is_file():
@@ -33,20 +36,72 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         there = ", ".join(sorted(str(file) for file in folder.glob("*.ckpt")))
         hint = f"in {folder} there are {there}" if there else "fewshot fit writes some to checkpoints/<name>/"
         raise FewShotError(f"there is no checkpoint file {str(asked)!r}; {hint}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, BadZipFile):
-        raise FewShotError(f"{path} is no checkpoint, or a damaged one") from None
+    checkpoint = _load(path)
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise FewShotError(f"{path} is a checkpoint, but not one that fewshot fit wrote")
+    wrong = _malformed(checkpoint)
+    if wrong:
+        raise FewShotError(f"{path} is a checkpoint, but its {wrong} is not as fewshot fit writes it")
     translate(checkpoint, checkpoint[KEY])
     return checkpoint
 
 
-def model_options(checkpoint: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The class and the options of a checkpoint's learner, as jsonargparse takes them, some of them changed."""
+def _load(path: Path) -> Any:
+    """What torch reads, after every checksum of the archive was compared."""
+    damaged = FewShotError(f"{path} is no checkpoint, or a damaged one")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise damaged
+        content = path.read_bytes()
+    except OSError as error:
+        raise FewShotError(f"{path} cannot be read ({error.strerror})") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+            if packed or archive.testzip() is not None:  # torch packs nothing, and compares no checksum itself
+                raise damaged
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # damaged bytes raise nearly everything in the readers of zip, pickle and tensors
+        raise damaged from None
+
+
+def _malformed(checkpoint: dict[str, Any]) -> str | None:
+    """The first part of a checkpoint that is missing or of another kind, if any is."""
+
+    def is_part(part: Any) -> bool:
+        kinds = {"class_path": str, "init_args": dict}
+        return isinstance(part, dict) and all(isinstance(part.get(name), kind) for name, kind in kinds.items())
+
+    record, weights = checkpoint[KEY], checkpoint.get("state_dict")
+    if not isinstance(record, dict):
+        return "record"
+    config = record.get("config")
+    checks = {
+        "version": isinstance(record.get("version"), str),
+        "name": re.fullmatch(r"\w[\w.-]*", str(record.get("name"))),
+        "number of outputs": isinstance(record.setdefault("outputs", None), int | None),
+        "options": isinstance(config, dict) and all(is_part(config.get(part)) for part in ("model", "data")),
+        "state_dict": isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values()),
+        "global_step": isinstance(checkpoint.get("global_step"), int),
+        "algorithm": isinstance(checkpoint.get("algorithm"), str),
+        "pytorch-lightning_version": isinstance(checkpoint.get("pytorch-lightning_version"), str),
+    }
+    return next((part for part, fits in checks.items() if not fits), None)
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds a number that is not finite, if any does."""
+    return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
+
+
+def model_options(checkpoint: dict[str, Any], trusted: Collection[str] = (), **changes: Any) -> dict[str, Any]:
+    """The class and the options of a checkpoint's learner, as jsonargparse takes them, some of them changed.
+
+    Raises:
+        FewShotError: If a class is neither one of fewshot nor trusted; see :func:`fewshot.trust.options_of`.
+    """
     record = checkpoint[KEY]
-    model = record["config"]["model"]
+    model = options_of(record["config"], trusted)[0]["model"]
     outputs = (
         {} if record["outputs"] is None else {"outputs": record["outputs"]}
     )  # linked to the data on the command line

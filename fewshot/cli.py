@@ -9,6 +9,7 @@ from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
 from fewshot.parser import Parser
 from fewshot.runs import FewShotCLI, one_line_errors, prepare, run
+from fewshot.signals import stoppable
 from fewshot.studies.demo import demo
 from fewshot.studies.family import family
 from fewshot.studies.homework import homework
@@ -34,7 +35,7 @@ def main(args: list[str] | None = None) -> None:
         args: The words after ``fewshot``; those of the process if not given.
     """
     words = sys.argv[1:] if args is None else args
-    with one_line_errors():
+    with stoppable(), one_line_errors():
         if words[:1] == ["--version"]:
             print(f"fewshot {fewshot.__version__}")
         elif words and words[0] in COMMANDS:

@@ -12,7 +12,7 @@ PACKAGE = REPOSITORY / "fewshot"
 FLOORS = [
     {"__init__"},
     {"errors"},
-    {"objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations"},
+    {"objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations", "signals", "trust"},
     {"episodes", "schedules", "checkpoints", "networks"},
     {"plots", "inner_loop"},
     {"data", "algorithms"},

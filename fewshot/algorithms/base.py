@@ -1,6 +1,7 @@
 """The protocol that every learner shares: loss, metrics, logging, optimiser. Never method."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from fewshot.algorithms.gradients import OuterStep
-from fewshot.checkpoints import model_options, read_checkpoint
+from fewshot.algorithms.independence import batch_layers, evaluating, moved_by_other_queries
+from fewshot.checkpoints import model_options, not_finite, read_checkpoint
 from fewshot.episodes import DataSpec, Episode, Prediction
 from fewshot.errors import FewShotError
 from fewshot.metrics import EpisodeStatistics, Summary
@@ -31,6 +33,7 @@ class EpisodicModule(LightningModule, ABC):
         objective: The loss, and the metric that goes with it.
         summary: The metric over the episodes of the last evaluation.
         episode_scores: The metric of each of these episodes, in their order on one device.
+        transductive: Whether the queries of a task are judged together, as tried out; ``None`` until then.
 
     Args:
         meta_lr: Outer step size β.
@@ -63,6 +66,7 @@ class EpisodicModule(LightningModule, ABC):
         self._scores = EpisodeStatistics()
         self.summary: Summary | None = None
         self.episode_scores: list[float] = []
+        self.transductive: bool | None = None
 
     @abstractmethod
     def outer_loss(self, episode: Episode) -> OuterStep:
@@ -103,6 +107,41 @@ class EpisodicModule(LightningModule, ABC):
                 f"{type(self).__name__} {wants} (loss {self.objective.name}), and "
                 f"{type(self.trainer.datamodule).__name__} has other "  # type: ignore[attr-defined]
                 f"targets: choose a learner with --model.loss {spec.loss}, or other data"
+            )
+
+    def on_train_batch_start(self, episode: Episode, batch_idx: int) -> None:
+        """Tries the learner's word before the first outer step: see :meth:`verify`."""
+        if self.transductive is None and self.describe().get("batch_norm", "transductive") != "transductive":
+            self.verify(episode)
+
+    def on_test_start(self) -> None:
+        """Believes nothing that was tried before: options may have changed."""
+        self.transductive = None
+
+    def on_test_batch_start(self, episode: Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Finds out how the queries are judged, for the report."""
+        if self.transductive is None:
+            self.verify(episode)
+
+    def verify(self, episode: Episode) -> None:
+        """Finds out whether queries are judged together, by replacing some of them: sets :attr:`transductive`.
+
+        Args:
+            episode: A meta-batch, as the learner is trained or tested on.
+
+        Raises:
+            FewShotError: If the learner says that each is judged on its own, and it is not so.
+        """
+        with evaluating(self), self.trainer.precision_plugin.forward_context():
+            moved = moved_by_other_queries(self.predict, episode)
+        mode = self.describe().get("batch_norm", "transductive")
+        self.transductive = bool(moved) if moved is not None else mode == "transductive"
+        if moved and mode != "transductive":
+            layers = ", ".join(batch_layers(self)) or "none that is known"
+            raise FewShotError(
+                f"{self.title} is to judge each query on its own (batch norm {mode}), but replacing other queries moved "
+                f"an output by {moved:.3g}. Layers that normalise by the batch: {layers}. Use fewshot's BatchNorm, which "
+                "is told the support set's size, or --model.batch_norm transductive"
             )
 
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
@@ -153,22 +192,24 @@ class EpisodicModule(LightningModule, ABC):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str | Path, map_location: Any = "cpu", **options: Any
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", trust: Sequence[str] = (), **options: Any
     ) -> "EpisodicModule":
         """Makes the learner of a checkpoint anew, with all that it has learned, in evaluation mode.
 
         Args:
             checkpoint_path: A checkpoint that ``fewshot fit`` wrote, or the name of one that comes with fewshot.
             map_location: The device to put it on.
+            trust: Modules of your own whose classes the checkpoint may use, beside the class that you call this on.
             **options: What to change of its options, such as ``test_adaptation_steps=10``.
 
         Raises:
-            FewShotError: If it is none, or of another learner.
+            FewShotError: If it is none, of another learner, or wants a class that is not one of fewshot, nor trusted.
         """
         checkpoint = read_checkpoint(checkpoint_path)
         parser = Parser()
         parser.add_subclass_arguments(EpisodicModule, "model")
-        module = parser.instantiate_classes(parser.parse_object({"model": model_options(checkpoint, **options)})).model
+        model = model_options(checkpoint, [f"{cls.__module__}.{cls.__qualname__}", *trust], **options)
+        module = parser.instantiate_classes(parser.parse_object({"model": model})).model
         if not isinstance(module, cls):
             raise FewShotError(f"{checkpoint_path} holds {type(module).__name__}, not {cls.__name__}")
         module.on_load_checkpoint(checkpoint)
@@ -180,7 +221,7 @@ class EpisodicModule(LightningModule, ABC):
         checkpoint["algorithm"] = type(self).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses the checkpoint of another algorithm or another network.
+        """Refuses the checkpoint of another algorithm or another network, and weights that are not finite.
 
         Raises:
             FewShotError: With the first difference.
@@ -196,3 +237,6 @@ class EpisodicModule(LightningModule, ABC):
                     f"the checkpoint is of another network: {name} has shape {saved.get(name, 'none')} there and "
                     f"{own.get(name, 'none')} here. Keep the checkpoint's network and --data.ways"
                 )
+        wild = not_finite(checkpoint["state_dict"])
+        if wild:
+            raise FewShotError(f"the checkpoint's {wild} is not finite: its training diverged, and it has no figures")

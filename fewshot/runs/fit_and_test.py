@@ -2,10 +2,11 @@
 
 import json
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import fewshot
+from fewshot import signals
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
@@ -25,8 +27,12 @@ from fewshot.fast.allocator import keep_freed_memory
 from fewshot.parser import Parser, link
 from fewshot.quiet import hide_hints
 from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
-from fewshot.runs.keeping import BestCheckpoint, LastCheckpoint, SaveOptions, flat
+from fewshot.runs.finite import StopWhereNotFinite
+from fewshot.runs.folder import claimed
+from fewshot.runs.keeping import LAST, BestCheckpoint, LastCheckpoint
+from fewshot.runs.options import SaveOptions, flat
 from fewshot.shipped import checkpoint_path, config_path
+from fewshot.trust import named_classes, options_of
 
 
 class FewShotCLI(LightningCLI):
@@ -44,35 +50,73 @@ class FewShotCLI(LightningCLI):
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the name of the run."""
+        """Adds the options of a run that are neither the Trainer's nor those of model or data."""
         parser.add_argument(
             "--name",
             type=str | None,
             help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
         )
+        parser.add_argument(
+            "--overwrite",
+            type=bool,
+            default=False,
+            help="fit: replace the checkpoints of an earlier run of this name.",
+        )
+        parser.add_argument(
+            "--checkpoint_minutes",
+            type=float,
+            default=10.0,
+            help="fit: renew last.ckpt at least so often, beside after every validation.",
+        )
+        parser.add_argument(
+            "--trust",
+            type=list[str],
+            default=[],
+            help="Modules of your own, as in [my.module], whose classes a checkpoint may use without your typing them.",
+        )
         link(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the options; those of a checkpoint come first, so that what the user types wins."""
-        typed = _found(list(sys.argv[1:] if args is None else args))
+        self.words = [str(word) for word in (sys.argv[1:] if args is None else list(args))]
+        typed = _found(self.words)
         path = _value_of("--ckpt_path", typed)
-        if path is None:
+        if path in (None, "last"):
             self.config = parser.parse_args(typed)
-            path = self.config[self.config.subcommand].ckpt_path  # from a config file
-            if path is not None:
-                self.parse_arguments(parser, [*typed, "--ckpt_path", path])
-            return
+            config = self.config[self.config.subcommand]
+            path = config.ckpt_path  # from a config file
+            if path == "last":
+                path = str(checkpoints_of(config) / LAST)
+                if not Path(path).exists() and self.config.subcommand == "fit":
+                    path = config.ckpt_path = None
+            if path is None:
+                return
+            typed = [*typed, "--ckpt_path", path]
         self.checkpoint = read_checkpoint(path)
-        record = self.checkpoint[KEY]
+        self.record = self._record(path, typed)
         first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
-        typed[first:first] = ["--config", json.dumps({"name": record["name"], **record["config"]})]
-        self.config = parser.parse_args(typed)
-        theirs = record["config"]["model"]["class_path"]
+        self.config = parser.parse_args([*typed[:first], "--config", json.dumps(self.record), *typed[first:]])
+        theirs = self.record["model"]["class_path"]
         ours = self.config[self.config.subcommand].model.class_path
         if theirs != ours:
             raise FewShotError(
                 f"{path} holds {theirs}, not {ours}: leave out --model, or give it a config of its own kind"
             )
+
+    def _record(self, path: str, typed: list[str]) -> dict[str, Any]:
+        """The options that the checkpoint may decide."""
+        record = self.checkpoint[KEY]
+        trusted = named_classes(typed) | set(re.findall(r"[\w.]+", _value_of("--trust", typed) or ""))
+        try:
+            options, left_out = options_of(record["config"], trusted)
+        except FewShotError as error:
+            raise FewShotError(f"{path}: {error}") from None
+        for option in left_out:
+            if _value_of(f"--{option}", typed) is None:
+                rank_zero_only(print)(
+                    f"--{option} is not taken from a checkpoint, as it may be a path: type it if need be."
+                )
+        return {"name": record["name"], **options}
 
     def _parse_ckpt_path(self) -> None:
         """Keeps Lightning from letting the checkpoint's options overwrite the typed ones."""
@@ -80,12 +124,7 @@ class FewShotCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Names the run, and sees to it that a short one is validated, too."""
         config = self.config[self.subcommand]
-        if config.name is None:
-            files = [Path(str(file)).stem for file in config.config or []]
-            classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
-            config.name = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
-        if not re.fullmatch(r"\w[\w.-]*", config.name):
-            raise FewShotError(f"--name {config.name!r} must be letters, digits, '_', '-' and '.': it names a folder")
+        config.name = name_of(config)
         steps, interval = config.trainer.max_steps, config.trainer.val_check_interval
         if isinstance(interval, int):
             if interval < 1:
@@ -95,11 +134,16 @@ class FewShotCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
         config = self.config[self.subcommand]
-        root = Path(config.trainer.default_root_dir or ".")
-        folder = str(root / "checkpoints" / config.name)
+        root, folder = Path(config.trainer.default_root_dir or "."), checkpoints_of(config)
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
+        if self.subcommand == "fit":
+            callbacks.append(StopWhereNotFinite())
         if self.subcommand == "fit" and config.trainer.enable_checkpointing is not False:
-            callbacks += [BestCheckpoint(folder, self.model.objective), LastCheckpoint(folder)]
+            if config.checkpoint_minutes < 0:
+                raise FewShotError(f"--checkpoint_minutes must not be negative, got {config.checkpoint_minutes}")
+            resumed = None if config.ckpt_path is None else Path(config.ckpt_path)
+            callbacks.append(BestCheckpoint(folder, self.model.objective, resumed))
+            callbacks.append(LastCheckpoint(folder, config.checkpoint_minutes))
         if config.trainer.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
         self.trainer_defaults["callbacks"] = callbacks
@@ -123,14 +167,16 @@ class FewShotCLI(LightningCLI):
         if "optimizer_states" not in self.checkpoint:
             raise FewShotError(f"{config.ckpt_path} is exported: it can be tested, but its training cannot go on")
         done, steps = self.checkpoint["global_step"], config.trainer.max_steps
+        if 0 < steps <= done and _value_of("--ckpt_path", self.words) in (None, "last"):
+            rank_zero_only(print)(f"{config.ckpt_path} has taken all {done} outer steps: there is nothing to do.")
+            raise SystemExit(0)
         if 0 < steps <= done:
             raise FewShotError(
                 f"{config.ckpt_path} has taken {done} outer steps already: set --trainer.max_steps, which counts them "
                 f"from the beginning, to more than {steps}"
             )
         options = json.loads(self._parser("fit").dump(config, format="json"))
-        record = self.checkpoint[KEY]
-        then = self.parser.parse_args(["fit", "--config", json.dumps({"name": record["name"], **record["config"]})])
+        then = self.parser.parse_args(["fit", "--config", json.dumps(self.record)])
         theirs = json.loads(self._parser("fit").dump(then.fit, format="json"))  # with today's defaults
         before, now = (flat({part: those[part] for part in ("model", "data")}) for those in (theirs, options))
         optimizers = [options.get("model.optimizer.class_path") for options in (before, now)]
@@ -146,14 +192,41 @@ class FewShotCLI(LightningCLI):
                 )
 
     def fit(self, **options: Any) -> None:
-        """Trains, and says where the best checkpoint and the logs are, even after Ctrl-C."""
+        """Trains, and says what was kept, even if the process is told to end."""
+        config, keeps = self.config.fit, isinstance(self.trainer.checkpoint_callback, BestCheckpoint)
+        resumed = None if config.ckpt_path is None else Path(config.ckpt_path)
+        claim: AbstractContextManager = nullcontext()
+        if keeps and self.trainer.is_global_zero and not config.trainer.fast_dev_run:
+            steps = 0 if resumed is None else self.checkpoint["global_step"]
+            claim = claimed(checkpoints_of(config), resumed, steps, config.overwrite)
         try:
-            self._start(self.trainer.fit, **options)
-        finally:
-            best = self.trainer.checkpoint_callback
-            if isinstance(best, BestCheckpoint) and best.best_model_score is not None:
-                score = f"Best: {best.monitor} {best.best_model_score:.4f} in {best.best_model_path}"
-                rank_zero_only(print)(f"{score}\nLogs: {self.trainer.log_dir}")
+            with claim:
+                self._start(self.trainer.fit, **options)
+            if signals.asked():  # during the last outer step
+                raise signals.Stopped(signals.asked())
+        except signals.Stopped as stopped:
+            self._tell_what_was_kept()
+            rank_zero_only(print)(self._how_to_go_on(stopped))
+            raise
+        self._tell_what_was_kept()
+
+    def _tell_what_was_kept(self) -> None:
+        best = self.trainer.checkpoint_callback
+        if isinstance(best, BestCheckpoint) and best.best_model_score is not None:
+            score = f"Best: {best.monitor} {best.best_model_score:.4f} in {best.best_model_path}"
+            rank_zero_only(print)(f"{score}\nLogs: {self.trainer.log_dir}")
+
+    def _how_to_go_on(self, stopped: signals.Stopped) -> str:
+        """What was kept, and the command that goes on."""
+        last, steps = checkpoints_of(self.config.fit) / LAST, self.trainer.global_step
+        told = f"Stopped by {stopped.signal.name} after outer step {steps}"
+        if not last.exists() or self.trainer.checkpoint_callback is None:
+            return f"{told}; nothing was kept."
+        words = [word for word in self.words if not re.match("--(ckpt_path|overwrite)=", word)]
+        for option in ("--ckpt_path", "--overwrite"):
+            while option in words:
+                del words[words.index(option) : words.index(option) + 2]
+        return f"{told}. To go on: {shlex.join(['fewshot', *words, '--ckpt_path', str(last)])}"
 
     def test(self, **options: Any) -> None:
         """Tests without Lightning's own table: :class:`Report` prints a better one."""
@@ -171,6 +244,26 @@ class FewShotCLI(LightningCLI):
                     for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty
                         parent.rmdir()
             raise
+
+
+def name_of(config: Any) -> str:
+    """The name of a run: as typed, or that of its config file, or of its data and model.
+
+    Raises:
+        FewShotError: If it can be no folder's.
+    """
+    files = [Path(str(file)).stem for file in config.config or []]
+    classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
+    made_up = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
+    name = made_up if config.name is None else config.name
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise FewShotError(f"--name {name!r} must be letters, digits, '_', '-' and '.': it names a folder")
+    return name
+
+
+def checkpoints_of(config: Any) -> Path:
+    """The folder of a run's checkpoints."""
+    return Path(config.trainer.default_root_dir or ".", "checkpoints", name_of(config))
 
 
 def _found(words: Sequence[Any]) -> list[str]:

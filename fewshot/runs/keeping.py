@@ -1,130 +1,168 @@
-"""What a run keeps: its options, its best state and its last one."""
+"""What a run keeps: its best state and its last one."""
 
-import json
-from functools import cached_property
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import SaveConfigCallback
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info
-from torch.utils.tensorboard.summary import hparams
 
-from fewshot import __version__
-from fewshot.algorithms import EpisodicModule
-from fewshot.checkpoints import KEY
-from fewshot.evaluation.curves import STARTED_AT
+from fewshot import signals
 from fewshot.objectives import Objective
 
-
-def flat(options: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested options as ``{"data.ways": 5, ...}``, as they are typed."""
-    if not isinstance(options, dict):
-        return {prefix: options}
-    return {
-        name: value
-        for key, nested in options.items()
-        for name, value in flat(nested, f"{prefix}.{key}".replace(".init_args", "").lstrip(".")).items()
-    }
-
-
-def monitored(module: LightningModule) -> str:
-    """What tells a better learner from a worse one while it is trained."""
-    return f"val/{module.objective.metric}" if isinstance(module, EpisodicModule) else "val/accuracy"
-
-
-class SaveOptions(SaveConfigCallback):
-    """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes nothing yet: model and data may still refuse to run."""
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the options of a training."""
-        self.save_config(trainer, pl_module, "fit")
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the outer step that training starts from: not 0 if it is resumed."""
-        if trainer.logger:
-            trainer.logger.log_metrics({STARTED_AT: trainer.global_step}, trainer.global_step)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the options of a test."""
-        self.save_config(trainer, pl_module, "test")
-
-    @staticmethod
-    def began(logger: TensorBoardLogger) -> bool:
-        """Whether a run came so far as to keep its options."""
-        return Path(logger.log_dir, "config.yaml").exists()
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes the options to ``config.yaml`` beside the logs, and to TensorBoard's text and hparams tabs."""
-        if not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
-            return
-        text = self.parser.dump(self.config)
-        folder = Path(trainer.logger.log_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(text)
-        writer = trainer.logger.experiment
-        writer.add_text("config", f"```yaml\n{text}\n```")
-        # add_hparams would open a run of its own, and Lightning would log a metric of its own.
-        values = {
-            name: value if isinstance(value, bool | int | float) else str(value)
-            for name, value in flat(self._options).items()
-        }
-        for summary in hparams(values, {monitored(pl_module): 0.0}):
-            writer._get_file_writer().add_summary(summary)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Lets the checkpoint know its model and its data."""
-        record = {"version": __version__, "name": self.config.name, "config": self._options}
-        checkpoint[KEY] = {**record, "outputs": getattr(pl_module, "outputs", None)}
-
-    @cached_property
-    def _options(self) -> dict[str, Any]:
-        options = json.loads(self.parser.dump(self.config, format="json"))
-        return {part: options[part] for part in ("model", "data")}
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the state of the best validation in ``best.ckpt``: the highest accuracy, or the lowest error.
 
+    A resumed run goes on from the best score of its checkpoint, wherever that lies. If its validations are of other
+    episodes, it starts a new best, and the old one is set aside.
+
     Args:
-        dirpath: Its folder.
+        folder: Its folder.
         objective: Says which metric that is.
+        resumed: The checkpoint that the run goes on from.
     """
 
-    def __init__(self, dirpath: str, objective: Objective) -> None:
+    def __init__(self, folder: Path, objective: Objective, resumed: Path | None = None) -> None:
         mode = "max" if objective.higher_is_better else "min"
         super().__init__(
-            dirpath, filename="best", monitor=f"val/{objective.metric}", mode=mode, enable_version_counter=False
+            folder, filename="best", monitor=f"val/{objective.metric}", mode=mode, enable_version_counter=False
         )
+        self.file = folder / BEST
+        self.validations: dict[str, Any] = {}  # what decides their result, but for the weights
+        self.resumed = resumed
+        self.inherited: Path | None = None  # where the best state lies that the run goes on from
+        self.outdated = False  # whether that cannot be compared with what comes
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Notes what decides the validations."""
+        super().setup(trainer, pl_module, stage)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        self.validations = {
+            **data.describe(),
+            "episodes": data.episodes["val"],
+            **pl_module.describe(),  # type: ignore[operator]
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, and what the validations are of."""
+        return {**super().state_dict(), "validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from the best score, if its state is at hand and the validations are the same."""
+        score, best = state_dict.get("best_model_score"), (self.resumed or self.file).with_name(BEST)
+        before = state_dict.get("validations", self.validations)
+        if not isinstance(score, torch.Tensor) or not isinstance(before, dict):
+            return
+        other = sorted(name for name in {*before, *self.validations} if before.get(name) != self.validations.get(name))
+        if other:
+            rank_zero_info(f"The validations are not those of before ({', '.join(other)} changed): a new best begins.")
+            self.outdated = True
+        elif not best.exists():
+            rank_zero_info(f"There is no {best}, whose score was {score.item():.4f}: a new best begins.")
+        else:
+            self.inherited = best
+            path = str(self.file)
+            self.best_model_score = self.kth_value = self.current_score = score
+            self.best_model_path = self.kth_best_model_path = path
+            self.best_k_models = {path: score}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Brings the best state along from another folder, or sets one aside that cannot be compared."""
+        super().on_train_start(trainer, pl_module)
+        if not trainer.is_global_zero:
+            return
+        if self.resumed is None or self.resumed.parent.resolve() != self.file.parent.resolve():
+            for name in (BEST, LAST):  # of a run that the user agreed to lose
+                self.file.with_name(name).unlink(missing_ok=True)
+            if self.inherited is not None:
+                shutil.copyfile(self.inherited, self.file)
+        elif self.outdated and self.file.exists():
+            aside = self.file.with_name(f"best_until_{trainer.global_step}.ckpt")
+            self.file.replace(aside)
+            rank_zero_info(f"The best until now is {aside}.")
+
+    def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
+        """Whether a score is the best so far; one that is not finite never is."""
+        return current is not None and bool(current.isfinite()) and super().check_monitor_top_k(trainer, current)
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps the latest state in ``last.ckpt``: after each validation, and at the end of training.
+    """Keeps the latest state in ``last.ckpt``: after each validation, every so many minutes, and at every kind of end.
 
-    ``ModelCheckpoint(save_last=True)`` would renew it only when the best one is renewed.
+    ``ModelCheckpoint(save_last=True)`` would renew it only when the best one is renewed, and ``train_time_interval``
+    before a validation that is due, which a resumed run would then leave out.
 
     Args:
-        dirpath: Its folder.
+        folder: Its folder.
+        minutes: How often between validations.
     """
 
-    def __init__(self, dirpath: str) -> None:
-        super().__init__(dirpath, filename="last", save_on_train_epoch_end=False, enable_version_counter=False)
+    def __init__(self, folder: Path, minutes: float) -> None:
+        super().__init__(folder, filename="last", save_on_train_epoch_end=False, enable_version_counter=False)
+        self.minutes = minutes
+        self.saved_at = time.monotonic()
+        self.stop = 0  # the signal that ends the run after its outer step
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tells what will be replaced."""
-        last = Path(self.dirpath or ".", "last.ckpt")
-        if trainer.ckpt_path is None and last.exists():
-            rank_zero_info(
-                f"{last.parent} holds an earlier run, whose checkpoints will be replaced. (--ckpt_path {last} would "
-                "resume it; --name would give this run its own folder.)"
-            )
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """There is nothing to remember."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves between two outer steps if it is time, and ends the run if a signal asked for it.
+
+        Raises:
+            Stopped: In all processes, if one of them was told to end.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or loop.batch_progress.is_last_batch:
+            return
+        due = 0.5 * (time.monotonic() - self.saved_at > 60 * self.minutes)
+        wish = torch.tensor(max(signals.asked(), due), device=trainer.strategy.root_device)
+        wish = trainer.strategy.reduce(wish, reduce_op="max")  # over the processes
+        self.stop = int(wish)
+        # A validation that is due comes first, and saves.
+        if wish > 0 and not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
+            self._save(trainer)
+            self._end()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Ends the run after the validation that came before the end.
+
+        Raises:
+            Stopped: As above.
+        """
+        self._end()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the outer steps since the last validation."""
+        signals.wait(False)
         if self._last_global_step_saved != trainer.global_step:
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+            self._save(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on signals wait for the end of an outer step."""
+        super().on_train_start(trainer, pl_module)
+        self.saved_at = time.monotonic()
+        signals.wait(True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """From now on signals end the process at once."""
+        signals.wait(False)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self.saved_at = time.monotonic()
+
+    def _save(self, trainer: Trainer) -> None:
+        self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _end(self) -> None:
+        if self.stop:
+            raise signals.Stopped(self.stop)

@@ -1,5 +1,7 @@
 """Runs that several tests start from."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,18 +24,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Runs a training in which Ctrl-C is pressed after so many outer steps."""
+    """Runs a training to which a signal comes, Ctrl-C if no other, during an outer step."""
     really = EpisodicModule.training_step
 
-    def run(words: list[str], after: int) -> None:
+    def run(words: list[str], during: int, number: int = signal.SIGINT) -> None:
         def step(module: EpisodicModule, *args: Any) -> Any:
-            if module.global_step == after:
-                raise KeyboardInterrupt
+            if module.global_step == during - 1:
+                os.kill(os.getpid(), number)
             return really(module, *args)
 
         with monkeypatch.context() as patch:
             patch.setattr(EpisodicModule, "training_step", step)
-            with pytest.raises(SystemExit):
+            with pytest.raises(SystemExit) as status:
                 main(words)
+        assert status.value.code == 128 + number
 
     return run

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import torch
 from helpers import SMALL_NETWORK, TINY, best
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fewshot.cli import main
+from fewshot.runs.folder import claimed
 
 
 def test_tensorboard_shows_curves_rates_an_episode_and_the_options(tmp_path):
@@ -33,23 +35,81 @@ def test_sinusoids_are_drawn_too_with_their_error(tmp_path):
     assert {"val/mse", "val/mse_before"} <= set(tags["scalars"])
 
 
-def test_a_second_run_of_a_name_says_so_and_another_name_has_its_own_folder(tmp_path, caplog):
+def test_a_second_run_of_a_name_replaces_nothing_without_a_word(trained, tmp_path, fails):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    folder = best(tmp_path).parent
+    before = {file: file.read_bytes() for file in folder.iterdir()}
     words = ["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK,
-             "--trainer.logger=false"]  # fmt: skip
+             "--trainer.logger=false", "--data.seed=1"]  # fmt: skip
+    assert fails(*words) == (
+        f"{folder} holds last.ckpt and best.ckpt of an earlier run: --ckpt_path {folder}/last.ckpt goes on with it, "
+        "--overwrite true begins anew and replaces it, --name NAME gives this run its own folder"
+    )
+    from_elsewhere = [*words, f"--ckpt_path={best(trained)}", "--trainer.max_steps=3"]
+    assert fails(*from_elsewhere).startswith(f"{folder} holds")
+    fails(*words, "--overwrite=true", "--data.shots=30")  # it is lost when the new run begins, and not before
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
     main([*words, "--name=other"])
-    main(words)
     assert best(tmp_path, "other").exists()
-    assert "earlier run" not in caplog.text
+    main([*words, "--overwrite=true"])
+    assert best(tmp_path).read_bytes() != before[best(tmp_path)]
+
+
+def test_going_back_to_an_earlier_state_loses_nothing_without_a_word(tmp_path, fails):
+    words = ["fit", "--config=sinusoid_maml", "--model.record=false", f"--trainer.default_root_dir={tmp_path}", *TINY,
+             "--trainer.logger=false", "--trainer.val_check_interval=1"]  # fmt: skip
     main(words)
-    assert "holds an earlier run, whose checkpoints will be replaced" in caplog.text
+    folder = best(tmp_path, "sinusoid_maml").parent
+    earlier = shutil.copy(folder / "last.ckpt", folder / "earlier.ckpt")
+    main([*words, "--ckpt_path=last", "--trainer.max_steps=4"])
+    back = [*words, f"--ckpt_path={earlier}", "--trainer.max_steps=3"]
+    assert f"{folder}/last.ckpt has taken 4 outer steps, {earlier} 2: resume from last.ckpt" in fails(*back)
+    main([*back, "--overwrite=true"])
+    assert torch.load(folder / "last.ckpt")["global_step"] == 3
 
 
-def test_the_best_checkpoint_is_told_even_after_ctrl_c(tmp_path, capsys, interrupt):
-    """From the first validation on there is something to keep."""
-    words = ["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK]
-    interrupt([*words, "--trainer.val_check_interval=2", "--trainer.max_steps=10"], after=3)
-    assert f"in {best(tmp_path)}" in capsys.readouterr().out.replace("\n", "")
-    assert best(tmp_path).with_name("last.ckpt").exists()
+def test_two_runs_at_once_do_not_share_a_folder(tmp_path, fails):
+    words = ["fit", "--config=sinusoid_maml", "--model.record=false", f"--trainer.default_root_dir={tmp_path}", *TINY,
+             "--trainer.logger=false"]  # fmt: skip
+    with claimed(tmp_path / "checkpoints" / "sinusoid_maml", None, 0, overwrite=False):
+        assert "another run is writing to" in fails(*words, "--overwrite=true")
+    main(words)  # whoever held it is gone
+    assert {file.name for file in best(tmp_path, "sinusoid_maml").parent.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_the_best_score_goes_along_with_a_folder_that_is_moved(tmp_path, capsys, caplog):
+    words = ["fit", "--config=sinusoid_maml", "--model.record=false", *TINY, "--trainer.logger=false",
+             "--trainer.val_check_interval=1"]  # fmt: skip
+    main([*words, f"--trainer.default_root_dir={tmp_path / 'here'}"])
+    folder = best(tmp_path / "there", "sinusoid_maml").parent
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    for name in ("best", "last"):  # a score that no validation reaches
+        checkpoint = torch.load(folder / f"{name}.ckpt")
+        state = next(state for key, state in checkpoint["callbacks"].items() if "val/mse" in key)
+        state["best_model_score"] = torch.tensor(0.0)
+        torch.save(checkpoint, folder / f"{name}.ckpt")
+    unbeaten = best(tmp_path / "there", "sinusoid_maml").read_bytes()
+    goes_on = [*words, f"--ckpt_path={folder}/last.ckpt"]
+    main([*goes_on, f"--trainer.default_root_dir={tmp_path / 'there'}", "--trainer.max_steps=3"])
+    main([*goes_on, f"--trainer.default_root_dir={tmp_path / 'elsewhere'}", "--trainer.max_steps=4"])
+    for place in ("there", "elsewhere"):
+        assert best(tmp_path / place, "sinusoid_maml").read_bytes() == unbeaten
+    assert "Best: val/mse 0.0000" in capsys.readouterr().out
+    best(tmp_path / "there", "sinusoid_maml").unlink()  # now there is no such state any more
+    main([*goes_on, f"--trainer.default_root_dir={tmp_path / 'there'}", "--trainer.max_steps=5"])
+    assert "a new best begins" in caplog.text
+    assert best(tmp_path / "there", "sinusoid_maml").exists()
+
+
+def test_validations_of_other_episodes_are_not_ranked_together(trained, tmp_path, caplog):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    before = best(tmp_path).read_bytes()
+    main(["fit", f"--trainer.default_root_dir={tmp_path}", *TINY, "--trainer.logger=false", "--data.test_shots=5",
+          f"--ckpt_path={best(tmp_path).with_name('last.ckpt')}", "--trainer.max_steps=3",
+          "--trainer.val_check_interval=1"])  # fmt: skip
+    assert "The validations are not those of before (shots changed): a new best begins." in caplog.text
+    assert best(tmp_path).with_name("best_until_2.ckpt").read_bytes() == before
+    assert torch.load(best(tmp_path))["global_step"] == 3
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(fails, trained, tmp_path, monkeypatch):
@@ -63,7 +123,8 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(fails, trained, tmp_path, m
 
     monkeypatch.setattr(Path, "write_bytes", full)
     words = ["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK]
-    assert "best.ckpt cannot be written ([Errno 28] No space left on device): make room" in fails(*words)
+    words += ["--ckpt_path=last", "--trainer.max_steps=3"]
+    assert "last.ckpt cannot be written ([Errno 28] No space left on device): make room" in fails(*words)
     assert best(tmp_path).read_bytes() == before
     assert {path.name for path in best(tmp_path).parent.iterdir()} == {"best.ckpt", "last.ckpt"}
 

@@ -13,6 +13,8 @@ import torch
 from helpers import SMALL_NETWORK, TINY, best
 from torch import Tensor
 
+from fewshot import signals
+from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
 from fewshot.data import GlyphsDataModule
 from fewshot.errors import FewShotError
@@ -58,6 +60,12 @@ def tensors(nested: object, path: str = "") -> dict[str, Tensor]:
     return {name: value for key, part in pairs for name, value in tensors(part, f"{path}/{key}").items()}
 
 
+def callbacks(checkpoint: dict) -> dict[str, object]:
+    """The best score, and of what."""
+    (state,) = (state for key, state in checkpoint["callbacks"].items() if "val/accuracy" in key)
+    return {name: state[name] for name in ("best_model_score", "validations")}
+
+
 def same(one: dict, other: dict) -> None:
     """Weights, learned rates, optimiser and schedule, bit for bit."""
     for part in ("state_dict", "optimizer_states"):
@@ -76,7 +84,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, maml: list[str]) -> 
     for name, schedule in SCHEDULES.items():
         root = tmp_path_factory.mktemp(name)
         main([*maml, *schedule, f"--trainer.default_root_dir={root}"])
-        states[name] = state(root)
+        states[name], states[f"best of {name}"] = state(root), torch.load(best(root, "mine"))
     return states
 
 
@@ -99,12 +107,60 @@ def test_a_run_that_was_killed_resumes_bit_for_bit(uninterrupted, maml, tmp_path
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_run_that_was_stopped_by_ctrl_c_resumes_bit_for_bit(schedule, uninterrupted, maml, tmp_path, interrupt):
-    words = [*maml, *SCHEDULES[schedule], f"--trainer.default_root_dir={tmp_path}"]
-    interrupt(words, after=15)
-    assert state(tmp_path)["global_step"] == 10
-    main([*words, f"--ckpt_path={last(tmp_path)}"])
+def test_a_run_that_was_told_to_end_resumes_bit_for_bit(schedule, uninterrupted, maml, tmp_path, interrupt, capsys):
+    words = [*maml, *SCHEDULES[schedule], f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
+    ends = {"StepLR": {5: signal.SIGINT, 15: signal.SIGTERM}, "cosine": {20: signal.SIGHUP, 22: signal.SIGUSR1}}
+    for step, number in ends[schedule].items():  # the 20th is followed by a validation
+        interrupt(words, step, number)
+        assert state(tmp_path)["global_step"] == step
+        told = capsys.readouterr().out
+        assert f"Stopped by {signal.Signals(number).name} after outer step {step}. To go on: fewshot fit " in told
+        assert told.rstrip().endswith(f" --ckpt_path {last(tmp_path)}")
+    main(words)
     same(state(tmp_path), uninterrupted[schedule])
+    same(torch.load(best(tmp_path, "mine")), uninterrupted[f"best of {schedule}"])
+    assert callbacks(state(tmp_path)) == callbacks(uninterrupted[schedule])
+    main(words)
+    assert "has taken all 30 outer steps: there is nothing to do" in capsys.readouterr().out
+
+
+def test_a_second_signal_ends_the_process_at_once():
+    child = os.fork()
+    if child == 0:
+        with signals.stoppable():
+            signals.wait(True)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+def test_what_was_started_to_be_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with signals.stoppable():
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        with pytest.raises(signals.Stopped) as stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.code == 143
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_the_last_state_is_renewed_between_validations_too(maml, tmp_path, monkeypatch):
+    """Killed, in effect, after the 13th outer step, where the last validation was the 10th."""
+    words = [*maml, *STEP_LR, f"--trainer.default_root_dir={tmp_path}", "--checkpoint_minutes=0"]
+    really = EpisodicModule.training_step
+
+    def step(module: EpisodicModule, *args: object) -> object:
+        if module.global_step == 13:
+            raise FewShotError("the lights went out")
+        return really(module, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodicModule, "training_step", step)
+        with pytest.raises(SystemExit):
+            main(words)
+    assert state(tmp_path)["global_step"] == 13
 
 
 def test_a_finished_run_goes_on_as_if_it_had_not_stopped(uninterrupted, maml, tmp_path):

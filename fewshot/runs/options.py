@@ -1,0 +1,85 @@
+"""The options of a run: beside its logs, in TensorBoard, and in its checkpoints."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
+
+from fewshot import __version__
+from fewshot.algorithms import EpisodicModule
+from fewshot.checkpoints import KEY
+from fewshot.evaluation.curves import STARTED_AT
+
+
+def flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested options as ``{"data.ways": 5, ...}``, as they are typed."""
+    if not isinstance(options, dict):
+        return {prefix: options}
+    return {
+        name: value
+        for key, nested in options.items()
+        for name, value in flat(nested, f"{prefix}.{key}".replace(".init_args", "").lstrip(".")).items()
+    }
+
+
+def monitored(module: LightningModule) -> str:
+    """What tells a better learner from a worse one while it is trained."""
+    return f"val/{module.objective.metric}" if isinstance(module, EpisodicModule) else "val/accuracy"
+
+
+class SaveOptions(SaveConfigCallback):
+    """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes nothing yet: model and data may still refuse to run."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the options of a training."""
+        self.save_config(trainer, pl_module, "fit")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the outer step that training starts from: not 0 if it is resumed."""
+        if trainer.logger:
+            trainer.logger.log_metrics({STARTED_AT: trainer.global_step}, trainer.global_step)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the options of a test."""
+        self.save_config(trainer, pl_module, "test")
+
+    @staticmethod
+    def began(logger: TensorBoardLogger) -> bool:
+        """Whether a run came so far as to keep its options."""
+        return Path(logger.log_dir, "config.yaml").exists()
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes the options to ``config.yaml`` beside the logs, and to TensorBoard's text and hparams tabs."""
+        if not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        text = self.parser.dump(self.config)
+        folder = Path(trainer.logger.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(text)
+        writer = trainer.logger.experiment
+        writer.add_text("config", f"```yaml\n{text}\n```")
+        # add_hparams would open a run of its own, and Lightning would log a metric of its own.
+        values = {
+            name: value if isinstance(value, bool | int | float) else str(value)
+            for name, value in flat(self._options).items()
+        }
+        for summary in hparams(values, {monitored(pl_module): 0.0}):
+            writer._get_file_writer().add_summary(summary)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Lets the checkpoint know its model and its data."""
+        record = {"version": __version__, "name": self.config.name, "config": self._options}
+        checkpoint[KEY] = {**record, "outputs": getattr(pl_module, "outputs", None)}
+
+    @cached_property
+    def _options(self) -> dict[str, Any]:
+        options = json.loads(self.parser.dump(self.config, format="json"))
+        return {part: options[part] for part in ("model", "data")}
