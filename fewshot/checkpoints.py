@@ -1,7 +1,6 @@
 """Checkpoint files: written whole or not at all, read without executing code, with errors that say what is wrong."""
 
 import io
-import os
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
 from fewshot.errors import FewShotError
+from fewshot.files import write_bytes
 from fewshot.shipped import checkpoint_path
 from fewshot.translations import translate
 
@@ -62,16 +62,12 @@ class SafeCheckpointIO(TorchCheckpointIO):
         Raises:
             FewShotError: If it cannot be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.part")
         content = io.BytesIO()  # saved to a file, torch would hide what the disk says
         torch.save(checkpoint, content)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content.getvalue())
-            os.replace(temporary, path)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, content.getvalue())
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise FewShotError(
                 f"the checkpoint {path} cannot be written ({error}): make room, or write it elsewhere"
             ) from None

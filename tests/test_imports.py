@@ -12,7 +12,7 @@ PACKAGE = REPOSITORY / "fewshot"
 FLOORS = [
     {"__init__"},
     {"errors"},
-    {"objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations"},
+    {"files", "terminal", "objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations"},
     {"episodes", "schedules", "checkpoints", "networks"},
     {"plots", "inner_loop"},
     {"data", "algorithms"},
