@@ -39,7 +39,9 @@ class SaveOptions(SaveConfigCallback):
     """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes nothing yet: model and data may still refuse to run."""
+        """Tells the learner its options; writes nothing yet, as model and data may still refuse to run."""
+        if isinstance(pl_module, EpisodicModule):
+            pl_module.options = self._options["model"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the options of a training."""
