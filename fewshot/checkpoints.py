@@ -1,7 +1,6 @@
 """Checkpoint files: written whole or not at all, read with their checksums and without executing code."""
 
 import io
-import os
 import re
 import zipfile
 from collections.abc import Collection, Mapping
@@ -13,6 +12,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from fewshot.errors import FewShotError
+from fewshot.files import write_bytes
 from fewshot.shipped import checkpoint_path
 from fewshot.translations import translate
 from fewshot.trust import options_of
@@ -69,8 +69,11 @@ def _malformed(checkpoint: dict[str, Any]) -> str | None:
     """The first part of a checkpoint that is missing or of another kind, if any is."""
 
     def is_part(part: Any) -> bool:
-        kinds = {"class_path": str, "init_args": dict}
-        return isinstance(part, dict) and all(isinstance(part.get(name), kind) for name, kind in kinds.items())
+        return (
+            isinstance(part, dict)
+            and isinstance(part.get("class_path"), str)
+            and isinstance(part.setdefault("init_args", {}), dict)  # a class without options has none
+        )
 
     record, weights = checkpoint[KEY], checkpoint.get("state_dict")
     if not isinstance(record, dict):
@@ -117,16 +120,12 @@ class SafeCheckpointIO(TorchCheckpointIO):
         Raises:
             FewShotError: If it cannot be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.part")
         content = io.BytesIO()  # saved to a file, torch would hide what the disk says
         torch.save(checkpoint, content)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content.getvalue())
-            os.replace(temporary, path)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, content.getvalue())
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise FewShotError(
                 f"the checkpoint {path} cannot be written ({error}): make room, or write it elsewhere"
             ) from None

@@ -13,6 +13,7 @@ from fewshot.signals import stoppable
 from fewshot.studies.demo import demo
 from fewshot.studies.family import family
 from fewshot.studies.homework import homework
+from fewshot.terminal import make_printable
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,
@@ -35,6 +36,7 @@ def main(args: list[str] | None = None) -> None:
         args: The words after ``fewshot``; those of the process if not given.
     """
     words = sys.argv[1:] if args is None else args
+    make_printable()
     with stoppable(), one_line_errors():
         if words[:1] == ["--version"]:
             print(f"fewshot {fewshot.__version__}")

@@ -13,14 +13,15 @@ class Summary(NamedTuple):
 
     Attributes:
         mean: Mean over episodes.
-        std: Standard deviation over episodes (n - 1 in the denominator); 0 for a single episode.
-        ci95: Half-width of the 95 % confidence interval of the mean, 1.96 * std / sqrt(episodes).
-        episodes: Number of episodes.
+        std: Standard deviation over episodes (n - 1 in the denominator); ``None`` of one episode, which has no spread.
+        ci95: Half-width of the 95 % confidence interval of the mean, 1.96 * std / sqrt(episodes); ``None`` of one
+            episode, which does not say how far to trust it.
+        episodes: Number of episodes that were evaluated.
     """
 
     mean: float
-    std: float
-    ci95: float
+    std: float | None
+    ci95: float | None
     episodes: int
 
 
@@ -33,8 +34,11 @@ class EpisodeStatistics(CatMetric):
     def summary(self) -> Summary:
         """The :class:`Summary` of the values collected so far, over all processes."""
         values = self.compute().cpu().double()
-        std = values.std().item() if values.numel() > 1 else 0.0
-        return Summary(values.mean().item(), std, 1.96 * std / values.numel() ** 0.5, values.numel())
+        mean, episodes = values.mean().item(), values.numel()
+        if episodes == 1:
+            return Summary(mean, None, None, episodes)
+        std = values.std().item()
+        return Summary(mean, std, 1.96 * std / episodes**0.5, episodes)
 
 
 class Difference(NamedTuple):
@@ -55,17 +59,18 @@ class Difference(NamedTuple):
     episodes: int
 
 
-def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+def paired_difference(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Difference:
     """Compares two learners episode by episode, with SciPy's paired t-test.
 
     Args:
-        ours: One value per episode.
+        ours: One value per episode; ``None`` stands for NaN, which makes the difference NaN.
         theirs: The other learner's values on the same episodes, at least two.
     """
-    differences = np.subtract(ours, theirs)
+    first, second = (np.array(values, dtype=float) for values in (ours, theirs))  # of None, it makes NaN
+    differences = first - second
     mean = float(differences.mean())
     if np.ptp(differences) < 1e-9:  # no spread but rounding, no t statistic
         return Difference(mean, 0.0, float(np.sign(mean) * np.inf) if mean else 0.0, float(mean == 0), len(differences))
-    test = ttest_rel(ours, theirs)
+    test = ttest_rel(first, second)
     ci95 = float(test.confidence_interval(0.95).high) - mean
     return Difference(mean, ci95, float(test.statistic), float(test.pvalue), len(differences))

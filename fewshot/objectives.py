@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot.errors import FewShotError
 
 LossName = Literal["cross-entropy", "mse"]
+
+NOT_FINITE = "not finite"
+"""What stands in a table in place of a number that is none."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,21 @@ class Objective:
         """What to write along an axis."""
         return f"{self.metric} (%)" if self.percent else self.metric
 
-    def show(self, mean: float, ci95: float | None = None) -> str:
-        """``97.12% ± 0.34%``, or ``0.345 ± 0.021`` of a metric that is not in percent."""
+    def judge(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The scores, but NaN of a task whose outputs are not finite: of NaN, ``argmax`` makes the first class."""
+        return torch.where(outputs.isfinite().flatten(1).all(1), self.scores(outputs, targets), torch.nan)
+
+    def show(self, mean: float | None, ci95: float | None = None) -> str:
+        """``97.12% ± 0.34%``, or ``0.345 ± 0.021`` of a metric that is not in percent; ``None`` is not finite."""
+        if mean is None or not isfinite(mean):
+            return NOT_FINITE
         form = ".2%" if self.percent else ".3f"
         return f"{mean:{form}}" + ("" if ci95 is None else f" ± {ci95:{form}}")
 
     def difference(self, mean: float, ci95: float) -> str:
         """``+0.12 ± 0.34``; of a metric in percent, in percentage points."""
+        if not isfinite(mean):
+            return NOT_FINITE
         form = ".2f" if self.percent else ".3f"
         return f"{self.scale * mean:+{form}} ± {self.scale * ci95:{form}}"
 

@@ -12,7 +12,8 @@ PACKAGE = REPOSITORY / "fewshot"
 FLOORS = [
     {"__init__"},
     {"errors"},
-    {"objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations", "signals", "trust"},
+    {"files", "terminal", "objectives", "metrics", "quiet", "parser", "shipped", "fast"},
+    {"signals", "translations", "trust"},
     {"episodes", "schedules", "checkpoints", "networks"},
     {"plots", "inner_loop"},
     {"data", "algorithms"},

@@ -1,5 +1,7 @@
 """Statistics by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ def test_a_summary_by_hand():
 def test_one_episode_has_no_spread():
     statistics = EpisodeStatistics()
     statistics.update(torch.tensor([0.25]))
-    assert statistics.summary() == (0.25, 0.0, 0.0, 1)
+    assert statistics.summary() == (0.25, None, None, 1)  # 0 would be certainty
 
 
 def test_a_paired_difference_by_hand():
@@ -37,3 +39,7 @@ def test_a_paired_difference_without_spread():
     ahead = paired_difference([0.96, 0.88, 1.0], [0.92, 0.84, 0.96])  # 0.04 each, but for rounding
     assert (ahead.ci95, ahead.t, ahead.p) == (0, float("inf"), 0)
     assert ahead.mean == pytest.approx(0.04)
+
+
+def test_no_difference_is_told_from_what_is_not_finite():
+    assert math.isnan(paired_difference([0.5, None, 0.5], [0.4, 0.3, 0.4]).mean)

@@ -36,11 +36,24 @@ def test_another_number_of_outputs_than_of_targets_is_refused():
         OBJECTIVES["mse"].loss(torch.zeros(2, 3, 5), torch.zeros(2, 3, 1))
 
 
+def test_a_task_whose_outputs_are_not_finite_has_no_score():
+    outputs = torch.zeros(3, 2, 2)
+    outputs[1, 0, 1] = math.nan
+    outputs[2, 1, 0] = math.inf
+    labels = torch.zeros(3, 2, dtype=torch.long)
+    scores = OBJECTIVES["cross-entropy"].judge(outputs, labels)
+    assert scores[0] == 1
+    assert scores.isnan().tolist() == [False, True, True]  # not the accuracy of always choosing the first class
+    assert OBJECTIVES["cross-entropy"].show(scores.mean().item(), math.nan) == "not finite"
+
+
 def test_scores_are_shown_in_their_units():
     assert OBJECTIVES["cross-entropy"].show(0.9712, 0.0034) == "97.12% ± 0.34%"
     assert OBJECTIVES["mse"].show(0.3456, 0.0214) == "0.346 ± 0.021"
     assert OBJECTIVES["cross-entropy"].difference(0.0012, 0.0034) == "+0.12 ± 0.34"
     assert OBJECTIVES["mse"].difference(-0.2, 0.1) == "-0.200 ± 0.100"
+    assert OBJECTIVES["mse"].show(0.3456, None) == "0.346"
+    assert OBJECTIVES["mse"].difference(math.nan, math.nan) == "not finite"
 
 
 def test_the_lowest_error_is_the_best(tmp_path, monkeypatch):

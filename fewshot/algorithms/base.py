@@ -34,6 +34,7 @@ class EpisodicModule(LightningModule, ABC):
         summary: The metric over the episodes of the last evaluation.
         episode_scores: The metric of each of these episodes, in their order on one device.
         transductive: Whether the queries of a task are judged together, as tried out; ``None`` until then.
+        options: Its ``class_path`` and resolved ``init_args``, for reports; ``None`` if it was made without a parser.
 
     Args:
         meta_lr: Outer step size β.
@@ -67,6 +68,7 @@ class EpisodicModule(LightningModule, ABC):
         self.summary: Summary | None = None
         self.episode_scores: list[float] = []
         self.transductive: bool | None = None
+        self.options: dict[str, Any] | None = None
 
     @abstractmethod
     def outer_loss(self, episode: Episode) -> OuterStep:
@@ -139,8 +141,8 @@ class EpisodicModule(LightningModule, ABC):
         if moved and mode != "transductive":
             layers = ", ".join(batch_layers(self)) or "none that is known"
             raise FewShotError(
-                f"{self.title} is to judge each query on its own (batch norm {mode}), but replacing other queries moved "
-                f"an output by {moved:.3g}. Layers that normalise by the batch: {layers}. Use fewshot's BatchNorm, which "
+                f"{self.title} is to judge each query on its own (batch norm {mode}), but replacing others moved an "
+                f"output by {moved:.3g}. Layers that normalise by the batch: {layers}. Use fewshot's BatchNorm, which "
                 "is told the support set's size, or --model.batch_norm transductive"
             )
 
@@ -169,12 +171,12 @@ class EpisodicModule(LightningModule, ABC):
 
     def _judge(self, episode: Episode, split: str) -> dict[str, Prediction]:
         prediction = self.predict(episode)
-        targets, metric, scores = episode.query.y, self.objective.metric, self.objective.scores
-        self._scores.update(scores(prediction.outputs, targets))
+        targets, metric, judge = episode.query.y, self.objective.metric, self.objective.judge
+        self._scores.update(judge(prediction.outputs, targets))
         metrics = {f"{split}/loss": self.loss(prediction.outputs, targets)}
         if prediction.before is not None:
             metrics[f"{split}/loss_before"] = self.loss(prediction.before, targets)
-            metrics[f"{split}/{metric}_before"] = scores(prediction.before, targets).mean()
+            metrics[f"{split}/{metric}_before"] = judge(prediction.before, targets).mean()
         self.log_dict(metrics, batch_size=len(targets), sync_dist=True)
         return {"prediction": prediction}
 
@@ -184,7 +186,8 @@ class EpisodicModule(LightningModule, ABC):
         self._scores.reset()
         self.log(f"{split}/{metric}", self.summary.mean, prog_bar=True)
         self.log("step", float(self.trainer.global_step))  # for the x-axis; Lightning's own is one less
-        self.log_dict({f"{split}/{metric}_std": self.summary.std, f"{split}/{metric}_ci95": self.summary.ci95})
+        spread = {f"{split}/{metric}_std": self.summary.std, f"{split}/{metric}_ci95": self.summary.ci95}
+        self.log_dict({name: value for name, value in spread.items() if value is not None})
 
     def configure_optimizers(self) -> Any:
         """The outer optimiser, on everything that is learned, and its schedule."""

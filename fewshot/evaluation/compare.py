@@ -6,15 +6,16 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Accelerator, Row, measure, score, write_csv, write_json
+from fewshot.evaluation.measure import Accelerator, Row, drawn, label, measure, score, write_csv
 from fewshot.evaluation.plan import plan
+from fewshot.files import write_json
 from fewshot.metrics import paired_difference
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure
+from fewshot.terminal import console
 
 
 def compare(
@@ -56,10 +57,10 @@ def compare(
     """
     if len(ckpt_paths) < 2:
         raise FewShotError("a comparison needs at least two checkpoints: --ckpt_paths [a.ckpt,b.ckpt]")
-    if data.get("test_episodes") == 1:
-        raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
     knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
     rows = measure(plan(ckpt_paths, knobs, data, model), folder, accelerator)
+    if rows[0]["episodes"] == 1:
+        raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
     pairs = paired(rows)
     write_json(folder / "compare.json", pairs)
     write_csv(folder / "compare.csv", pairs, list(pairs[0]))
@@ -73,9 +74,8 @@ def compare(
         )
         figure.savefig(folder / "difference.png", dpi=150)
         written += ", difference.png"
-    console = Console(markup=False)
-    console.print(comparison_table(pairs))
-    console.print(f"Results: {folder}/: {written}", soft_wrap=True)
+    console().print(comparison_table(pairs))
+    console().print(f"Results: {folder}/: {written}", soft_wrap=True)
     return pairs
 
 
@@ -100,6 +100,8 @@ def paired(rows: Sequence[Row]) -> list[Row]:
                     "value": value,
                     "first": ours["name"],
                     "second": theirs["name"],
+                    "first_transductive": ours.get("transductive"),
+                    "second_transductive": theirs.get("transductive"),
                     "metric": ours["metric"],
                     "first_score": score(ours),
                     "second_score": score(theirs),
@@ -120,7 +122,7 @@ def difference_lines(pairs: Sequence[Row]) -> dict[str, Line]:
     for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in pairs):
         own = [pair for pair in pairs if (pair["first"], pair["second"]) == (first, second)]
         x = [pair["value"] for pair in own]
-        y, ci = [scale * pair["difference"] for pair in own], [scale * pair["ci95"] for pair in own]
+        y, ci = (drawn((pair[part] for pair in own), scale) for part in ("difference", "ci95"))
         lines[f"{first} - {second}"] = Line(x, y, ci)
     return lines
 
@@ -134,10 +136,12 @@ def comparison_table(pairs: Sequence[Row]) -> Table:
     for pair in pairs:
         objective = BY_METRIC[pair["metric"]]
         cells = [
-            f"{pair['first']} {objective.show(pair['first_score'])}",
-            f"{pair['second']} {objective.show(pair['second_score'])}",
+            *(
+                f"{label(pair[one], pair[f'{one}_transductive'])} {objective.show(pair[f'{one}_score'])}"
+                for one in ("first", "second")
+            ),
             objective.difference(pair["difference"], pair["ci95"]),
-            f"{pair['p']:.1g}",
+            f"{pair['p']:.1g}" if isfinite(pair["p"]) else "",
             pair["verdict"],
         ]
         table.add_row(*([str(pair["value"])] if knob else []), *cells)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -14,6 +13,7 @@ from fewshot.errors import FewShotError
 from fewshot.evaluation.measure import write_csv
 from fewshot.evaluation.plan import tell_apart
 from fewshot.plots import curves_figure
+from fewshot.terminal import console
 
 STARTED_AT = "train/started_at"
 """Where a run logs the outer step that it started from: not 0 if it was resumed."""
@@ -79,9 +79,8 @@ def curves(
     for name, curve in drawn.items():
         numbers = (curve.values[0], min(curve.values), max(curve.values), curve.values[-1])
         table.add_row(name, str(curve.steps[-1]), f"{curve.minutes[-1]:.1f}", *(f"{number:.4g}" for number in numbers))
-    console = Console(markup=False)
-    console.print(table)
-    console.print(f"Curves: {folder / 'curves.png'}, curves.csv", soft_wrap=True)
+    console().print(table)
+    console().print(f"Curves: {folder / 'curves.png'}, curves.csv", soft_wrap=True)
     return drawn
 
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from fewshot.checkpoints import KEY, SafeCheckpointIO, read_checkpoint
 from fewshot.errors import FewShotError
+from fewshot.terminal import console
 
 
 def export(ckpt_path: Path, to: Path) -> None:
@@ -32,4 +31,4 @@ def export(ckpt_path: Path, to: Path) -> None:
     data_state = data["class_path"].rpartition(".")[2]
     kept = {KEY, "algorithm", "state_dict", data_state, "epoch", "global_step", "pytorch-lightning_version"}
     SafeCheckpointIO().save_checkpoint({key: value for key, value in checkpoint.items() if key in kept}, to)
-    Console(markup=False).print(f"{to}: {to.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
+    console().print(f"{to}: {to.stat().st_size / 1e6:.2f} MB", soft_wrap=True)

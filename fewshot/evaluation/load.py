@@ -47,4 +47,5 @@ def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
     config = parser.parse_args(["--config", json.dumps(record["config"]), *options])
     made = parser.instantiate_classes(config)
     options_json = parser.dump(config, format="json", skip_link_targets=False)
+    made.model.options = json.loads(options_json)["model"]
     return Loaded(record["name"], made.model, made.data, options_json)

@@ -2,11 +2,9 @@
 
 import csv
 import io
-import json
-import os
 import time
-from collections.abc import Sequence
-from math import isfinite
+from collections.abc import Iterable, Sequence
+from math import nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,19 +15,19 @@ from fewshot.checkpoints import SafeCheckpointIO
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
 from fewshot.evaluation.plan import Point, named
-from fewshot.evaluation.report import Report
+from fewshot.evaluation.report import KINDS, Report
+from fewshot.evaluation.tested import Row, read_tested, write_tested
+from fewshot.files import finite, write_json, write_text
 from fewshot.objectives import BY_METRIC
 from fewshot.quiet import quietly
+from fewshot.terminal import console
 
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
-Row = dict[str, Any]
-"""One result: what ``test.json`` says, and ``name``, ``knob``, ``value``, ``seconds``, ``scores`` per episode."""
-
 COLUMNS = (
     "name", "algorithm", "knob", "value", "metric", "score", "std", "ci95", "before", "loss", "episodes", "ways",
-    "shots", "queries", "adaptation_steps", "batch_norm", "split", "split_digest", "rotations", "seed", "seconds",
-    "checkpoint",
+    "shots", "queries", "transductive", "adaptation_steps", "batch_norm", "split", "split_digest", "rotations", "seed",
+    "seconds", "checkpoint",
 )  # fmt: skip
 
 
@@ -50,16 +48,14 @@ def measure(points: Sequence[Point], folder: Path, accelerator: Accelerator) -> 
     tested = folder / "tested.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        known = {row["key"]: row for row in json.loads(tested.read_text())} if tested.exists() else {}
+        known = read_tested(tested)
     except OSError as error:
         raise FewShotError(f"--folder {folder} cannot be used: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise FewShotError(f"{tested} is damaged: delete it, or give another --folder") from None
     missing = [point for point in points if point.key not in known]
-    for point in track(missing, description="Testing", disable=not missing):
+    for point in track(missing, description="Testing", disable=not missing, console=console()):
         if point.key not in known:
             known[point.key] = _test(point, accelerator)
-            _write(tested, json.dumps([*known.values()]))  # read by Python alone, which knows NaN
+            write_tested(tested, known.values())
     rows = [
         {
             **known[point.key],
@@ -82,22 +78,19 @@ def score(row: Row, suffix: str = "") -> Any:
     return row.get(row["metric"] + suffix)
 
 
+def drawn(values: Iterable[float | None], scale: int) -> list[float]:
+    """What a figure draws of them: nothing where there is no finite number."""
+    return [nan if value is None else scale * value for value in values]
+
+
+def label(name: str, transductive: bool | None) -> str:
+    """What to call a learner where others stand beside it: how it judges the queries makes a difference."""
+    return name if transductive is None else f"{name} ({KINDS[transductive]})"
+
+
 def shown(row: Row) -> str:
     """The same with its confidence half-width, as people read it."""
     return BY_METRIC[row["metric"]].show(score(row), row["ci95"])
-
-
-def write_json(file: Path, rows: Sequence[Row]) -> None:
-    """Writes a line per row, whole or not at all; what is not finite as null, as JSON has no word for it."""
-    _write(file, "[\n" + ",\n".join(json.dumps(_finite(row)) for row in rows) + "\n]\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def write_csv(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
@@ -106,7 +99,7 @@ def write_csv(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     table = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    _write(file, stream.getvalue())
+    write_text(file, stream.getvalue())
 
 
 def _test(point: Point, accelerator: Accelerator) -> Row:
@@ -128,14 +121,5 @@ def _test(point: Point, accelerator: Accelerator) -> Row:
         **Report.report(trainer),
         "seconds": round(time.perf_counter() - start, 2),
         "key": point.key,
-        "scores": [round(value, 6) for value in learner.module.episode_scores],
+        "scores": finite([round(value, 6) for value in learner.module.episode_scores]),
     }
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.part")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

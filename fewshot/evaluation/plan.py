@@ -113,6 +113,7 @@ class _Described(NamedTuple):
     name: str  # of the run
     options: str  # all of them
     episodes: dict[str, Any]  # what decides which episodes a test sees
+    content: str  # fingerprint of their examples
 
 
 def _points(paths: Sequence[Path], knob: str | None, value: int | None, options: list[str]) -> list[Point]:
@@ -128,8 +129,9 @@ def _points(paths: Sequence[Path], knob: str | None, value: int | None, options:
                 )
     points = []
     for name, path, one in zip(tell_apart([one.name for one in described], paths), paths, described):
-        parts = path.read_bytes(), one.options.encode(), repr(one.episodes).encode(), __version__.encode()
-        key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+        parts = [one.options, repr(one.episodes), one.content, __version__]
+        hashes = (hashlib.sha256(part).digest() for part in (path.read_bytes(), *(part.encode() for part in parts)))
+        key = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
         points.append(Point(name, path, knob, value, options, key))
     return points
 
@@ -140,7 +142,7 @@ def _describe(path: Path, options: list[str]) -> _Described:
         name, _, data, resolved = load(path, options)
         data.prepare_data()
         data.setup("test")
-    return _Described(name, resolved, data.describe())
+    return _Described(name, resolved, data.describe(), getattr(data, "content", ""))
 
 
 def _typed(value: Any) -> str:

@@ -1,37 +1,46 @@
 """The report of a test."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from rich.console import Console
 from rich.table import Table
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.data import EpisodicDataModule
-from fewshot.objectives import BY_METRIC
+from fewshot.evaluation.fingerprint import fingerprint, versions
+from fewshot.files import finite, write_json
+from fewshot.objectives import BY_METRIC, NOT_FINITE
+from fewshot.terminal import console
+
+KINDS = {True: "transductive", False: "inductive"}
+"""What a report's ``transductive`` says: whether the queries of a task are judged together, or each on its own."""
 
 
 class Report(Callback):
-    """Prints the result of a test as a table and writes it to ``test.json`` beside the logs."""
+    """Writes the result of a test to ``test.json`` beside the logs and prints it as a table."""
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports."""
         if not trainer.is_global_zero:
             return
         report = self.report(trainer)
-        console = Console()
-        console.print(self._table(report))
-        if trainer.log_dir:
-            path = Path(trainer.log_dir, "test.json")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(report, indent=2) + "\n")
-            console.print(f"Report: {path}", soft_wrap=True)
+        path = Path(trainer.log_dir, "test.json") if trainer.log_dir else None
+        try:  # written first, printed whatever happens: a failure of one loses nothing of the other
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, report)
+        finally:
+            console().print(self._table(report))
+        if path:
+            console().print(f"Report: {path}", soft_wrap=True)
 
     @staticmethod
     def report(trainer: Trainer) -> dict[str, Any]:
-        """Everything that a figure needs to be quoted: accuracies are 0 to 1, and go by ``metric``'s name."""
+        """Everything that a figure needs to be quoted: accuracies are 0 to 1, and go by ``metric``'s name.
+
+        ``None`` is a number that is not finite; of ``std`` and ``ci95``, also that of one episode.
+        """
         module, data = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(module, EpisodicModule)
         assert isinstance(data, EpisodicDataModule)
@@ -43,7 +52,7 @@ class Report(Callback):
             for name in others
             if f"test/{name}" in trainer.callback_metrics
         }
-        return {
+        report = {
             "algorithm": type(module).__name__,
             "metric": metric,
             metric: summary.mean,
@@ -51,9 +60,14 @@ class Report(Callback):
             "ci95": summary.ci95,
             **{name: value.item() for name, value in logged.items()},
             **data.describe(),
+            "episodes": summary.episodes,  # those that were evaluated, which --trainer.limit_test_batches limits
+            "transductive": module.transductive,
             **module.describe(),
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+            "fingerprint": fingerprint(module, data, summary.episodes),
+            "versions": versions(),
         }
+        return finite(report)
 
     @staticmethod
     def _table(report: dict[str, Any]) -> Table:
@@ -64,14 +78,19 @@ class Report(Callback):
         table.add_column()
         table.add_column(overflow="fold")
         table.add_row(metric, show(report[metric], report["ci95"]), style="bold")
-        table.add_row("standard deviation", show(report["std"]))
+        if report["std"] is not None:
+            table.add_row("standard deviation", show(report["std"]))
         if f"{metric}_before" in report:
             table.add_row("before adaptation", show(report[f"{metric}_before"]))
-        table.add_row("loss", f"{report['loss']:.4f}")
+        table.add_row("loss", NOT_FINITE if report["loss"] is None else f"{report['loss']:.4f}")
         table.add_row(
             "episodes", f"{report['episodes']} with {report['queries']} queries{' per class' if ways else ''}"
         )
-        table.add_row("adaptation steps", str(report.get("adaptation_steps") or "none"))
-        table.add_row("batch norm", report.get("batch_norm", "none"))
+        if (together := report["transductive"]) is not None:
+            table.add_row("queries", f"{'together' if together else 'each on its own'} ({KINDS[together]})")
+        if "adaptation_steps" in report:
+            table.add_row("adaptation steps", str(report["adaptation_steps"] or "none"))
+        if "batch_norm" in report:
+            table.add_row("batch norm", report["batch_norm"])
         table.add_row("checkpoint", report["checkpoint"] or "none: untrained weights")
         return table

@@ -2,19 +2,20 @@
 
 import shutil
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Accelerator, Row, measure, score, shown
+from fewshot.evaluation.measure import Accelerator, Row, drawn, label, measure, score, shown
 from fewshot.evaluation.plan import plan
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure
+from fewshot.terminal import console
 
 
 def sweep(
@@ -66,9 +67,8 @@ def sweep(
     figure = lines_figure(score_lines(rows), xlabel=knob.replace("_", " "), ylabel=f"test {objective.label}")
     figure.savefig(folder / f"{objective.metric}.png", dpi=150)
     log(rows, figure, folder / "tensorboard")
-    console = Console(markup=False)
-    console.print(score_table(rows))
-    console.print(f"Results: {folder / 'results.json'}, results.csv, {objective.metric}.png", soft_wrap=True)
+    console().print(score_table(rows))
+    console().print(f"Results: {folder / 'results.json'}, results.csv, {objective.metric}.png", soft_wrap=True)
     return rows
 
 
@@ -80,7 +80,7 @@ def log(rows: Sequence[Row], figure: Figure, folder: Path) -> None:
         own = [row for row in rows if row["name"] == name]
         with SummaryWriter(str(folder / name.replace("/", "_")[-80:])) as writer:
             for row in own:
-                writer.add_scalar(tag, score(row), row["value"])
+                writer.add_scalar(tag, nan if score(row) is None else score(row), row["value"])
             if number == 0:
                 writer.add_figure(f"{tag}/figure", figure)  # TensorBoard shows one kind of data per tag
 
@@ -90,8 +90,8 @@ def score_lines(rows: Sequence[Row]) -> dict[str, Line]:
     lines, scale = {}, BY_METRIC[rows[0]["metric"]].scale
     for name in dict.fromkeys(row["name"] for row in rows):
         own = [row for row in rows if row["name"] == name]
-        x = [row["value"] for row in own]
-        lines[name] = Line(x, [scale * score(row) for row in own], [scale * row["ci95"] for row in own])
+        y, ci = drawn(map(score, own), scale), drawn((row["ci95"] for row in own), scale)
+        lines[label(name, own[0]["transductive"])] = Line([row["value"] for row in own], y, ci)
     return lines
 
 
@@ -105,6 +105,6 @@ def score_table(rows: Sequence[Row]) -> Table:
     for column in ["", *(f"{knob} = {value}" for value in values)]:
         table.add_column(column, overflow="fold")
     for name in dict.fromkeys(row["name"] for row in rows):
-        cells = [shown(row) for row in rows if row["name"] == name]
-        table.add_row(name, *cells)
+        own = [row for row in rows if row["name"] == name]
+        table.add_row(label(name, own[0]["transductive"]), *map(shown, own))
     return table

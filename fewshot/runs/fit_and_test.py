@@ -41,6 +41,9 @@ class FewShotCLI(LightningCLI):
     logger: TensorBoardLogger | None = None
     """The logger that is made where the user configures none."""
 
+    done = False
+    """Whether the run that ``--ckpt_path last`` goes on with has ended before."""
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The subcommands, and those arguments of the Trainer's methods that are no options."""
@@ -169,7 +172,8 @@ class FewShotCLI(LightningCLI):
         done, steps = self.checkpoint["global_step"], config.trainer.max_steps
         if 0 < steps <= done and _value_of("--ckpt_path", self.words) in (None, "last"):
             rank_zero_only(print)(f"{config.ckpt_path} has taken all {done} outer steps: there is nothing to do.")
-            raise SystemExit(0)
+            self.done = True
+            return
         if 0 < steps <= done:
             raise FewShotError(
                 f"{config.ckpt_path} has taken {done} outer steps already: set --trainer.max_steps, which counts them "
@@ -193,6 +197,8 @@ class FewShotCLI(LightningCLI):
 
     def fit(self, **options: Any) -> None:
         """Trains, and says what was kept, even if the process is told to end."""
+        if self.done:
+            return
         config, keeps = self.config.fit, isinstance(self.trainer.checkpoint_callback, BestCheckpoint)
         resumed = None if config.ckpt_path is None else Path(config.ckpt_path)
         claim: AbstractContextManager = nullcontext()

@@ -36,7 +36,9 @@ class SaveOptions(SaveConfigCallback):
     """Keeps the resolved options: beside the logs, in TensorBoard, and in every checkpoint."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes nothing yet: model and data may still refuse to run."""
+        """Tells the learner its options; writes nothing yet, as model and data may still refuse to run."""
+        if isinstance(pl_module, EpisodicModule):
+            pl_module.options = self._options["model"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the options of a training."""
@@ -77,7 +79,8 @@ class SaveOptions(SaveConfigCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Lets the checkpoint know its model and its data."""
         record = {"version": __version__, "name": self.config.name, "config": self._options}
-        checkpoint[KEY] = {**record, "outputs": getattr(pl_module, "outputs", None)}
+        outputs = getattr(pl_module, "outputs", None)
+        checkpoint[KEY] = {**record, "outputs": outputs if isinstance(outputs, int) else None}
 
     @cached_property
     def _options(self) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from fewshot.evaluation import Report, read_curve
+from fewshot.evaluation.measure import label
+from fewshot.objectives import CLASSIFICATION
 from fewshot.plots import curves_figure
 from fewshot.runs import run
 from fewshot.studies.driver import config_of
+from fewshot.terminal import console
 
 ALGORITHMS = {"MAML": "glyphs_maml", "ProtoNet": "glyphs_protonet"}
 SHOTS = (1, 5)
@@ -40,10 +42,9 @@ def demo(
         for shots in SHOTS:
             test = run(["test", *checkpoint, "--data.test_shots", str(shots), *place, *count])
             report = Report.report(test.trainer)
-            cells.append(f"{report['accuracy']:.1%} ± {report['ci95']:.1%}")
-        table.add_row(algorithm, *cells)
+            cells.append(CLASSIFICATION.show(report["accuracy"], report["ci95"]))
+        table.add_row(label(algorithm, report["transductive"]), *cells)
     picture = folder / "curves.png"
     curves_figure(curves, "validation accuracy", percent=True).savefig(picture, dpi=150)
-    console = Console()
-    console.print(table)
-    console.print(f"Curves: {picture}", soft_wrap=True)
+    console().print(table)
+    console().print(f"Curves: {picture}", soft_wrap=True)

@@ -9,6 +9,7 @@ from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
+from fewshot.objectives import NOT_FINITE
 from fewshot.studies.driver import config_of, draw, train
 from fewshot.studies.tables import hardware, markdown, sections
 
@@ -181,8 +182,10 @@ def rates_table(folder: Path) -> str:
     return markdown(("weight tensor", *LEARNED), lines)
 
 
-def percent(value: float, ci95: float | None = None) -> str:
+def percent(value: float | None, ci95: float | None = None) -> str:
     """``97.12 ± 0.34``."""
+    if value is None:
+        return NOT_FINITE
     return f"{100 * value:.2f}" + ("" if ci95 is None else f" ± {100 * ci95:.2f}")
 
 

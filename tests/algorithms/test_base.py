@@ -70,6 +70,18 @@ def test_what_it_logs_by_hand():
     assert module.summary.mean == 0.5
 
 
+def test_one_episode_logs_no_spread_and_outputs_that_are_not_finite_no_accuracy():
+    class Diverged(Scale):
+        def predict(self, episode: Episode) -> Prediction:
+            outputs = super().predict(episode).outputs
+            return Prediction(outputs * torch.nan, before=outputs)
+
+    logged = trained(Diverged()).trainer.callback_metrics
+    assert logged["val/accuracy"].isnan()
+    assert logged["val/accuracy_before"] == 0.5
+    assert not [name for name in logged if name.endswith(("_std", "_ci95"))]
+
+
 def test_weight_decay_decays():
     class Unseen(Scale):
         def outer_loss(self, episode: Episode) -> OuterStep:

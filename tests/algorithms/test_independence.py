@@ -72,7 +72,7 @@ def test_a_learner_that_says_inductive_is_inductive(learner, place):
 def test_a_network_that_ignores_the_support_set_is_refused(place, fails):
     words = ["fit", "--model=MAMLModule", f"--model.network={__name__}.Ordinary", *place]
     message = fails(*words, "--model.batch_norm=inductive")
-    assert message.startswith("MAML is to judge each query on its own (batch norm inductive), but replacing other")
+    assert message.startswith("MAML is to judge each query on its own (batch norm inductive), but replacing ")
     assert "Layers that normalise by the batch: network.features.norm (BatchNorm2d). Use fewshot's" in message
 
 

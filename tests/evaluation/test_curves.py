@@ -16,7 +16,7 @@ from fewshot.plots import smoothed
 def test_curves_go_on_over_a_resumed_run(tmp_path, capsys):
     place = [f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK, "--trainer.val_check_interval=2"]
     main(["fit", "--config=glyphs_protonet", *place, "--trainer.max_steps=2"])
-    main(["fit", "--config=glyphs_protonet", *place, "--trainer.max_steps=5"])
+    main(["fit", "--config=glyphs_protonet", *place, "--trainer.max_steps=5", "--overwrite=true"])
     last = best(tmp_path, "glyphs_protonet").with_name("last.ckpt")
     main(["fit", f"--ckpt_path={last}", *place, "--trainer.max_steps=8"])
     log = tmp_path / "logs" / "glyphs_protonet"

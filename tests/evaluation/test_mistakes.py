@@ -44,7 +44,6 @@ def test_logs_that_are_missing(runs, tmp_path, fails):
 
 
 def test_a_folder_that_cannot_be_used(maml, tmp_path, fails):
-    (tmp_path / "tested.json").write_text("[{")
+    (tmp_path / "file").touch()
     words = ["sweep", f"--ckpt_paths=[{maml}]", "--shots=[1]"]
-    assert "tested.json is damaged: delete it" in fails(*words, f"--folder={tmp_path}")
-    assert "cannot be used" in fails(*words, f"--folder={tmp_path / 'tested.json'}")
+    assert "cannot be used" in fails(*words, f"--folder={tmp_path / 'file'}")

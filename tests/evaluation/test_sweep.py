@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fewshot.cli import main
 from fewshot.data import cache
 from fewshot.evaluation import measure, read_curve
+from fewshot.evaluation.tested import read_tested
 
 
 def test_a_sweep_says_what_tests_say(both, tmp_path, capsys):
@@ -30,6 +31,8 @@ def test_a_sweep_says_what_tests_say(both, tmp_path, capsys):
         (report,) = reports(place)
         for name in ("accuracy", "std", "ci95", "episodes", "ways", "shots", "split_digest", "adaptation_steps"):
             assert row.get(name) == pytest.approx(report.get(name), abs=1e-6)  # as scores are rounded
+        assert (row["fingerprint"], row["versions"]) == (report["fingerprint"], report["versions"])
+        assert None not in report["fingerprint"].values()
         assert len(row["scores"]) == 6
         assert sum(row["scores"]) / 6 == pytest.approx(row["accuracy"], abs=1e-6)
         assert f"{row['accuracy']:.2%}" in screen
@@ -85,6 +88,33 @@ def test_other_options_and_other_weights_are_tested_anew(maml, tested, tmp_path)
     torch.save(checkpoint, path)
     main(words)
     assert len(tested) == 3
+
+
+def test_results_that_no_test_wrote_are_tested_anew(maml, tested, tmp_path, capsys):
+    file = tmp_path / "tested.json"
+    words = ["sweep", f"--ckpt_paths=[{maml}]", "--shots=[1]", f"--folder={tmp_path}"]
+    main(words)
+    (row,) = json.loads(file.read_text())
+    damages = ["[{", "{}", "null", json.dumps([row, {**row, "accuracy": 1.0}, {"key": row["key"]}, 5, []])]
+    messages = [*[f"{file} is damaged"] * 3, f"4 of the 5 results in {file} are not as a test of this version wrote"]
+    for damaged, message in zip(damages, messages):
+        file.write_text(damaged)
+        capsys.readouterr()
+        main(words)
+        assert message in capsys.readouterr().out
+        assert "scores" in json.loads(file.read_text())[0]
+    assert len(tested) == 4  # the first of the five was whole
+    for field in (*row, "added"):
+        file.write_text(json.dumps([{**row, field: "changed"}, {n: v for n, v in row.items() if n != field}]))
+        assert len(read_tested(file)) == (field == "added")
+
+
+def test_a_sweep_of_one_episode_is_certain_of_nothing(maml, tmp_path, capsys):
+    main(["sweep", f"--ckpt_paths=[{maml}]", "--shots=[1,2]", f"--folder={tmp_path}", "--data.test_episodes=1"])
+    assert "±" not in capsys.readouterr().out
+    for row in json.loads((tmp_path / "results.json").read_text()):
+        assert (row["episodes"], row["std"], row["ci95"]) == (1, None, None)
+    assert (tmp_path / "accuracy.png").stat().st_size > 10_000
 
 
 def test_the_images_are_loaded_once_for_all_values(of_omniglot, tested, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """What a run keeps and where, and that it replaces nothing without a word."""
 
+import os
 import shutil
-from pathlib import Path
 
 import torch
 from helpers import SMALL_NETWORK, TINY, best
@@ -115,13 +115,11 @@ def test_validations_of_other_episodes_are_not_ranked_together(trained, tmp_path
 def test_a_full_disk_leaves_the_old_checkpoint_whole(fails, trained, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     before = best(tmp_path).read_bytes()
-    write_bytes = Path.write_bytes
 
-    def full(path: Path, content: bytes) -> None:
-        write_bytes(path, content[:1000])
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     words = ["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK]
     words += ["--ckpt_path=last", "--trainer.max_steps=3"]
     assert "last.ckpt cannot be written ([Errno 28] No space left on device): make room" in fails(*words)

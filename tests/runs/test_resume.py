@@ -189,7 +189,7 @@ def test_resuming_tells_what_is_different(trained, tmp_path, capsys):
     words += [f"--ckpt_path={checkpoint}", "--trainer.max_steps=3", "--trainer.logger=false"]
     main(words)
     assert "Resuming with" not in capsys.readouterr().out
-    main([*words, "--model.meta_lr=0.01", "--data.meta_batch_size=4"])
+    main([*words, "--overwrite=true", "--model.meta_lr=0.01", "--data.meta_batch_size=4"])
     screen = capsys.readouterr().out
     assert "Resuming with model.meta_lr = 0.01; the checkpoint had 0.001." in screen
     assert "Resuming with data.meta_batch_size = 4; the checkpoint had 2." in screen

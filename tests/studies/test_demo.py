@@ -13,7 +13,7 @@ def test_the_demo_ends_with_a_table_and_a_picture(tmp_path, capsys):
     main(["demo", f"--folder={folder}", f"--configs={tmp_path / 'configs'}", "--max_steps=2", "--episodes=32"])
     screen = capsys.readouterr().out
     assert "accuracy at K = 1" in screen
-    assert re.search(r"ProtoNet .*\d+\.\d% ± \d\.\d%", screen)
+    assert re.search(r"ProtoNet .*\d+\.\d\d% ± \d\.\d\d%", screen)
     assert str(folder / "curves.png") in screen.replace("\n", "")
     assert (folder / "curves.png").stat().st_size > 10_000
 
