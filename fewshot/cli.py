@@ -8,10 +8,11 @@ import fewshot
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
 from fewshot.parser import Parser
-from fewshot.runs import FewShotCLI, one_line_errors, prepare, run
+from fewshot.runs import FewShotCLI, prepare, run
 from fewshot.studies.demo import demo
 from fewshot.studies.family import family
 from fewshot.studies.homework import homework
+from fewshot.telling import one_line_errors
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,

@@ -12,7 +12,7 @@ PACKAGE = REPOSITORY / "fewshot"
 FLOORS = [
     {"__init__"},
     {"errors"},
-    {"objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations"},
+    {"objectives", "metrics", "quiet", "parser", "shipped", "fast", "translations", "telling"},
     {"episodes", "schedules", "checkpoints", "networks"},
     {"plots", "inner_loop"},
     {"data", "algorithms"},

@@ -4,8 +4,8 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import fewshot
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, blaming
 from fewshot.evaluation import Report
 from fewshot.fast.allocator import keep_freed_memory
 from fewshot.parser import Parser, link
@@ -109,7 +109,12 @@ class FewShotCLI(LightningCLI):
             )
             kwargs["logger"] = self.logger
         kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
-        return super().instantiate_trainer(**kwargs)
+        with blaming("--trainer"):
+            return super().instantiate_trainer(**kwargs)
+
+    def _set_seed(self) -> None:
+        with blaming("--seed_everything"):
+            super()._set_seed()
 
     def before_fit(self) -> None:
         """Tells what a resumed run does differently.
@@ -236,18 +241,3 @@ def run(args: list[str] | None = None, description: str | None = None) -> FewSho
         },
         args=args,
     )
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turns a user's mistake into one line on stderr and exit status 2.
-
-    Raises:
-        SystemExit: In place of the mistake.
-    """
-    try:
-        yield
-    except (FewShotError, MisconfigurationException, OSError) as error:
-        advice = "; try cpu as the accelerator" if "backend found" in str(error) else ""
-        print(f"fewshot: error: {error}{advice}", file=sys.stderr)
-        raise SystemExit(2) from None
