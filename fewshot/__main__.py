@@ -1,6 +1,7 @@
 """The ``fewshot`` command, also as ``python -m fewshot``."""
 
 import os
+import signal
 import sys
 
 
@@ -11,6 +12,9 @@ def main() -> None:
         SystemExit: With status 2 and one line on stderr, if they do not; torchmetrics imports torchvision wherever it
             is installed.
     """
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while libraries are imported ends it without a word
     try:
         from fewshot.cli import main as run
     except RuntimeError as error:
@@ -22,6 +26,7 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2) from None
+    signal.signal(signal.SIGINT, interrupt)
     sys.path.append(os.getcwd())  # --model my.module.MyModule finds a module of the user's, as python -m does
     run()
 

@@ -1,9 +1,10 @@
-"""The one exception that is meant for the user's eyes, and how those of libraries become one."""
+"""The one exception that is meant for the user's eyes, the ranges of numbers, and what libraries say, in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST_WORD, LONGEST_LINE = 200, 1200
+FLOAT32_MAX = 3.4e38
 
 
 class FewShotError(ValueError):
@@ -11,6 +12,30 @@ class FewShotError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+def at_least_one(**counts: int | None) -> None:
+    """Refuses numbers below 1; ``None`` is none.
+
+    Raises:
+        FewShotError: With the first of them.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise FewShotError(f"{name} must be at least 1, not {value}")
+
+
+def positive(**values: float) -> None:
+    """Refuses numbers that are not positive, or that float32 takes for infinite.
+
+    Raises:
+        FewShotError: With the first of them.
+    """
+    for name, value in values.items():
+        if not value > 0:
+            raise FewShotError(f"{name} must be positive, not {value}")
+        if value > FLOAT32_MAX:
+            raise FewShotError(f"{name} must be a number that float32 can hold, up to {FLOAT32_MAX}, not {value}")
 
 
 @contextmanager

@@ -102,6 +102,7 @@ class Parser(LightningArgumentParser):
                 raise cause from None
             wrapped = "Does not validate" in str(error)
             said = _without_padding(str(error)) if wrapped else gist(error)
+            said += "; an option that needs a value has none (null)" if "'NoneType'" in said else ""
             raise FewShotError(f"{_option_made_in(error)}: {said}") from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -124,7 +125,7 @@ def _without_padding(message: str) -> str:
     """The lines of a message that say what is wrong; what else would be allowed only if nothing else is."""
     lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
     kept = list(dict.fromkeys(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING)))
-    telling = [line for line in kept if not line.startswith("Expected a <") and not line.startswith("Expected a typing")]
+    telling = [line for line in kept if not line.startswith(("Expected a <", "Expected a typing"))]
     return ": ".join(telling if len(telling) > 1 else kept)
 
 

@@ -28,6 +28,9 @@ from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
 from fewshot.runs.keeping import BestCheckpoint, LastCheckpoint, SaveOptions, flat
 from fewshot.shipped import checkpoint_path, config_path
 
+AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
+"""Of those options of the Trainer that it does not check."""
+
 
 class FewShotCLI(LightningCLI):
     """LightningCLI with named runs, and checkpoints that know their model and their data."""
@@ -109,6 +112,10 @@ class FewShotCLI(LightningCLI):
             )
             kwargs["logger"] = self.logger
         kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
+        for option, least in AT_LEAST.items():
+            value = config.trainer[option]
+            if value is not None and value < least:
+                raise FewShotError(f"--trainer.{option} must be at least {least}, not {value}")
         with blaming("--trainer"):
             return super().instantiate_trainer(**kwargs)
 
