@@ -14,14 +14,14 @@ class FewShotError(ValueError):
     """
 
 
-def at_least_one(**counts: int | None) -> None:
-    """Refuses numbers below 1; ``None`` is none.
+def at_least_one(**counts: int) -> None:
+    """Refuses numbers below 1, and ``None``, which jsonargparse lets through.
 
     Raises:
         FewShotError: With the first of them.
     """
     for name, value in counts.items():
-        if value is not None and value < 1:
+        if value is None or value < 1:
             raise FewShotError(f"{name} must be at least 1, not {value}")
 
 
@@ -32,7 +32,7 @@ def positive(**values: float) -> None:
         FewShotError: With the first of them.
     """
     for name, value in values.items():
-        if not value > 0:
+        if value is None or not value > 0:
             raise FewShotError(f"{name} must be positive, not {value}")
         if value > FLOAT32_MAX:
             raise FewShotError(f"{name} must be a number that float32 can hold, up to {FLOAT32_MAX}, not {value}")

@@ -22,6 +22,10 @@ PADDING = (
     "Errors:",
     "Given value",
     "Expected a <class 'NoneType'>",
+    "Not a valid subclass of",
+    "Subclass types expect one of",
+    "a class path (str)",
+    "a dict with",
 )
 
 NO_FILE = re.compile(r"Expected a path but \S+ either not accessible or invalid: ")

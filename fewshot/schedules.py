@@ -84,15 +84,17 @@ def rehearse(
         copy.grad = torch.zeros_like(copy)
     with blaming("--model.optimizer"):
         optimizer = make(copies, lr)
+    with blaming("--model.lr_scheduler"):
+        scheduler = None if isinstance(lr_scheduler, str) else lr_scheduler(optimizer)
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise FewShotError(
+            "--model.lr_scheduler ReduceLROnPlateau follows a metric, and the schedules here follow the outer steps: "
+            f"choose one of {', '.join(FACTORS)}, or another class"
+        )
+    with blaming("--model.optimizer"):
         optimizer.step()
-    if not isinstance(lr_scheduler, str):
+    if scheduler is not None:
         with blaming("--model.lr_scheduler"):
-            scheduler = lr_scheduler(optimizer)
-            if isinstance(scheduler, ReduceLROnPlateau):
-                raise FewShotError(
-                    "--model.lr_scheduler ReduceLROnPlateau follows a metric, and the schedules here follow the outer "
-                    f"steps: choose one of {', '.join(FACTORS)}, or another class"
-                )
             scheduler.step()
 
 

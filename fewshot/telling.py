@@ -62,12 +62,13 @@ def _leave(line: str, status: int) -> NoReturn:
     if rank:
         _wait_for_the_first(status)
         line = line.replace("error:", f"error: rank {rank}:", 1)
-    if not _another_told():
+    told = _status_of_another()
+    if told is None:
         with suppress(OSError):
             print(f"fewshot: {line}", file=sys.stderr, flush=True)
     if rank:
         os._exit(status)  # at once, before torch warns of a process group that nobody has left in order
-    raise SystemExit(status) from None
+    raise SystemExit(told or status) from None
 
 
 def _wait_for_the_first(status: int) -> None:
@@ -80,12 +81,13 @@ def _wait_for_the_first(status: int) -> None:
         time.sleep(0.05)
 
 
-def _another_told() -> bool:
-    """Whether a process that the Trainer started from this one has ended as :func:`_leave` ends it."""
+def _status_of_another() -> int | None:
+    """How a process that the Trainer started from this one has ended, if as :func:`_leave` ends it."""
     if "LOCAL_RANK" not in os.environ or not hasattr(os, "waitid"):
-        return False
+        return None
     try:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return False
-    return ended is not None and ended.si_code == os.CLD_EXITED and ended.si_status in (1, 2)
+        return None
+    told = ended is not None and ended.si_code == os.CLD_EXITED and ended.si_status in (1, 2)
+    return ended.si_status if told else None  # type: ignore[union-attr]

@@ -79,7 +79,9 @@ class AdaptingModule(EpisodicModule):
                 f"{test_adaptation_steps} in test"
             )
         positive(inner_lr=inner_lr)
-        at_least_one(outputs=outputs, task_chunk_size=task_chunk_size)
+        at_least_one(outputs=outputs)
+        if task_chunk_size is not None:
+            at_least_one(task_chunk_size=task_chunk_size)
         self.outputs = outputs
         self.adaptation_steps = adaptation_steps
         self.test_adaptation_steps = test_adaptation_steps

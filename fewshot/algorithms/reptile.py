@@ -73,7 +73,8 @@ class ReptileModule(AdaptingModule):
         )
         if adaptation_steps < 1:
             raise FewShotError("Reptile learns from its inner steps: adaptation_steps must be at least 1, not 0")
-        at_least_one(inner_batch_size=inner_batch_size)
+        if inner_batch_size is not None:
+            at_least_one(inner_batch_size=inner_batch_size)
         if meta_lr > 1:
             raise FewShotError(f"meta_lr is the share of the way to the adapted weights, 0 to 1, not {meta_lr}")
         self.inner_batch_size = inner_batch_size

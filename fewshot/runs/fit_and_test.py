@@ -111,7 +111,8 @@ class FewShotCLI(LightningCLI):
                 root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False
             )
             kwargs["logger"] = self.logger
-        kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
+        plugins = self.config_init[self.subcommand].trainer.plugins or []
+        kwargs["plugins"] = [SafeCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
         for option, least in AT_LEAST.items():
             value = config.trainer[option]
             if value is not None and value < least:
