@@ -1,6 +1,7 @@
 """The ``fewshot`` command, also as ``python -m fewshot``."""
 
 import os
+import signal
 import sys
 
 
@@ -11,6 +12,8 @@ def main() -> None:
         SystemExit: With status 2 and one line on stderr, if they do not; torchmetrics imports torchvision wherever it
             is installed.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word, before and after the command
     try:
         from fewshot.cli import main as run
     except RuntimeError as error:

@@ -8,11 +8,12 @@ import fewshot
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
 from fewshot.parser import Parser
-from fewshot.runs import FewShotCLI, one_line_errors, prepare, run
-from fewshot.signals import stoppable
+from fewshot.runs import FewShotCLI, prepare, run
+from fewshot.signals import Stopped, stoppable
 from fewshot.studies.demo import demo
 from fewshot.studies.family import family
 from fewshot.studies.homework import homework
+from fewshot.telling import one_line_errors
 from fewshot.terminal import make_printable
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -70,5 +71,6 @@ def call(command: str, args: list[str]) -> None:
     config = parser.parse_args(args)
     try:
         COMMANDS[command](**{option: config[option] for option in options})
-    except KeyboardInterrupt:
-        raise FewShotError("interrupted; the same command goes on with what is missing") from None
+    except Stopped:
+        print("fewshot: interrupted; the same command goes on with what is missing", file=sys.stderr)
+        raise

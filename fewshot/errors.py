@@ -1,4 +1,10 @@
-"""The one exception that is meant for the user's eyes."""
+"""The one exception that is meant for the user's eyes, the ranges of numbers, and what libraries say, in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LONGEST_WORD, LONGEST_LINE = 200, 1200
+FLOAT32_MAX = 3.4e38
 
 
 class FewShotError(ValueError):
@@ -6,3 +12,61 @@ class FewShotError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+def at_least_one(**counts: int) -> None:
+    """Refuses numbers below 1, and ``None``, which jsonargparse lets through.
+
+    Raises:
+        FewShotError: With the first of them.
+    """
+    for name, value in counts.items():
+        if value is None or value < 1:
+            raise FewShotError(f"{name} must be at least 1, not {value}")
+
+
+def positive(**values: float) -> None:
+    """Refuses numbers that are not positive, or that float32 takes for infinite.
+
+    Raises:
+        FewShotError: With the first of them.
+    """
+    for name, value in values.items():
+        if value is None or not value > 0:
+            raise FewShotError(f"{name} must be positive, not {value}")
+        if value > FLOAT32_MAX:
+            raise FewShotError(f"{name} must be a number that float32 can hold, up to {FLOAT32_MAX}, not {value}")
+
+
+@contextmanager
+def blaming(option: str) -> Iterator[None]:
+    """Says of which option it is what a library complains about.
+
+    Args:
+        option: As it is typed, such as ``--trainer``.
+
+    Raises:
+        FewShotError: In place of any exception but this.
+    """
+    try:
+        yield
+    except FewShotError:
+        raise
+    except Exception as error:
+        raise FewShotError(f"{option}: {gist(error)}") from error
+
+
+def gist(error: BaseException) -> str:
+    """What an exception says, in one line; its type, too, if that says more."""
+    text = one_line(str(error))
+    if not text or isinstance(error, (LookupError, ArithmeticError, AssertionError, RecursionError, MemoryError)):
+        return f"{type(error).__name__}: {text}".rstrip(": ")
+    return text
+
+
+def one_line(text: str) -> str:
+    """A text as one line, its endless words cut short."""
+    words = (word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}…" for word in text.split())
+    line = " ".join(words)
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"

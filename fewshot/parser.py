@@ -1,12 +1,19 @@
 """Parsing options: jsonargparse, made strict and brief."""
 
+import json
+import os
 import re
+import sys
+import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+import yaml
+from jsonargparse import get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, gist
 
 # The lines that jsonargparse wraps round the one that says what is wrong.
 PADDING = (
@@ -15,10 +22,33 @@ PADDING = (
     "Errors:",
     "Given value",
     "Expected a <class 'NoneType'>",
+    "Not a valid subclass of",
+    "Subclass types expect one of",
+    "a class path (str)",
+    "a dict with",
 )
 
 NO_FILE = re.compile(r"Expected a path but \S+ either not accessible or invalid: ")
-NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+NO_CLASS = re.compile(r"Expected a dot import path string: (\S+?):?(?=\s|$)")
+
+read_yaml = get_loader("yaml")
+
+
+def read_finite_yaml(text: str) -> Any:
+    """What a text in YAML says.
+
+    Raises:
+        YAMLError: If it is none, or contains itself, which jsonargparse would never have read.
+    """
+    value = read_yaml(text)
+    try:
+        json.dumps(value, default=str, skipkeys=True)
+    except (ValueError, RecursionError):
+        raise yaml.YAMLError("it contains itself") from None
+    return value
+
+
+set_loader("yaml", read_finite_yaml, (yaml.YAMLError,))
 
 
 def link(parser: LightningArgumentParser) -> None:
@@ -41,6 +71,25 @@ class Parser(LightningArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self.where = where
 
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Reads the options.
+
+        Raises:
+            FewShotError: If there is anything wrong with them.
+        """
+        for word in sys.argv[1:] if args is None else args:
+            path = word.partition("=")[2] if word.startswith("-") else word
+            if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+                raise FewShotError(f"{path} is neither a file nor a folder, but a pipe or a device: give a file")
+        try:
+            return super().parse_args(args, *rest, **options)
+        except FewShotError:
+            raise
+        except UnicodeError as error:
+            raise FewShotError(f"a file among the options is no text in UTF-8: {error}") from error
+        except Exception as error:
+            raise FewShotError(f"the options cannot be read: {gist(error)}") from error
+
     def instantiate_classes(self, *args: Any, **kwargs: Any) -> Any:
         """Makes the objects that the options describe.
 
@@ -49,16 +98,20 @@ class Parser(LightningArgumentParser):
         """
         try:
             return super().instantiate_classes(*args, **kwargs)
-        except ValueError as error:
+        except Exception as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, FewShotError):
                 cause = cause.__cause__ or cause.__context__
-            raise cause or error from None
+            if cause is not None:
+                raise cause from None
+            wrapped = "Does not validate" in str(error)
+            said = _without_padding(str(error)) if wrapped else gist(error)
+            said += "; an option that needs a value has none (null)" if "'NoneType'" in said else ""
+            raise FewShotError(f"{_option_made_in(error)}: {said}") from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises the gist of what jsonargparse would print below its usage."""
-        lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
-        gist = ": ".join(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING))
+        gist = _without_padding(message)
         if "required: fit." in gist or "required: test." in gist:
             gist += "; a --config FILE or a --ckpt_path FILE knows them"
         if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
@@ -70,6 +123,20 @@ class Parser(LightningArgumentParser):
         if "Expected a <class 'list'>" in gist and "[a,b]" not in gist:
             gist += "; give a list, as in [a,b]"
         raise FewShotError(_abstract(message) or re.sub(r'Parser key "(.+?)"', r"--\1", gist))
+
+
+def _without_padding(message: str) -> str:
+    """The lines of a message that say what is wrong; what else would be allowed only if nothing else is."""
+    lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
+    kept = list(dict.fromkeys(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING)))
+    telling = [line for line in kept if not line.startswith(("Expected a <", "Expected a typing"))]
+    return ": ".join(telling if len(telling) > 1 else kept)
+
+
+def _option_made_in(error: Exception) -> str:
+    """The option whose class jsonargparse was making when an exception was raised."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if "component" in frame.f_locals]
+    return f"--{frames[-1].f_locals['component'].dest}" if frames else "an option"
 
 
 def _abstract(message: str) -> str | None:

@@ -1,6 +1,7 @@
 """Keeps the libraries from telling a user what he can do nothing about."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +15,20 @@ HINTS = (
     "Checkpoint directory .* exists and is not empty",
     "Found .* module.* in eval mode at the start of training",  # the batch norms of a frozen backbone
 )
+NOISE = (
+    "💡 Tip",
+    "Forcefully terminating all other processes",  # one of several processes has failed, and has said why
+)
 LIGHTNING = logging.getLogger("pytorch_lightning.utilities.rank_zero")
 
 
 def hide_hints() -> None:
-    """Hides hints and advertisements."""
+    """Hides hints, advertisements, and what the main thread says anyway."""
     for hint in HINTS:
         warnings.filterwarnings("ignore", f".*{hint}")
-    LIGHTNING.addFilter(_is_no_advertisement)
+    for logger in (LIGHTNING, logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script")):
+        logger.addFilter(_is_no_noise)
+    threading.excepthook = _tell_of_thread
 
 
 @contextmanager
@@ -35,5 +42,11 @@ def quietly() -> Iterator[None]:
         LIGHTNING.setLevel(level)
 
 
-def _is_no_advertisement(line: logging.LogRecord) -> bool:
-    return "💡 Tip" not in str(line.msg)
+def _is_no_noise(line: logging.LogRecord) -> bool:
+    return not any(noise in str(line.msg) for noise in NOISE)
+
+
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Shows why a thread failed, unless files cannot be written: the main thread tells that."""
+    if not isinstance(failed.exc_value, OSError):
+        threading.__excepthook__(failed)

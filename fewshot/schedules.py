@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
+import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Timer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from torch.optim.optimizer import Optimizer
 
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, blaming
 
 ScheduleName = Literal["constant", "linear", "cosine", "step"]
 
@@ -63,16 +65,54 @@ class Schedule(LRScheduler):
             group["lr"] = rate
 
 
+def rehearse(
+    make: OptimizerCallable, parameters: Iterable[Tensor], lr: float, lr_scheduler: ScheduleName | LRSchedulerCallable
+) -> None:
+    """Takes a step on copies of the parameters: what cannot be done is said before the training, not in its midst.
+
+    Args:
+        make: Of the optimiser.
+        parameters: What is learned.
+        lr: Step size.
+        lr_scheduler: A schedule of the optimiser.
+
+    Raises:
+        FewShotError: If the optimiser or the schedule cannot be made, or cannot take a step.
+    """
+    copies = [parameter.detach().clone().requires_grad_() for parameter in parameters]
+    for copy in copies:
+        copy.grad = torch.zeros_like(copy)
+    with blaming("--model.optimizer"):
+        optimizer = make(copies, lr)
+    with blaming("--model.lr_scheduler"):
+        scheduler = None if isinstance(lr_scheduler, str) else lr_scheduler(optimizer)
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise FewShotError(
+            "--model.lr_scheduler ReduceLROnPlateau follows a metric, and the schedules here follow the outer steps: "
+            f"choose one of {', '.join(FACTORS)}, or another class"
+        )
+    with blaming("--model.optimizer"):
+        optimizer.step()
+    if scheduler is not None:
+        with blaming("--model.lr_scheduler"):
+            scheduler.step()
+
+
 def scheduled(optimizer: Optimizer, lr_scheduler: ScheduleName | LRSchedulerCallable, trainer: Trainer) -> Any:
     """An optimiser with its schedule, stepped once per outer step, as Lightning wants it.
 
     Raises:
-        FewShotError: If the schedule follows the length of a training that has no end.
+        FewShotError: If the schedule does not suit the length of the training.
     """
     if isinstance(lr_scheduler, str):
         scheduler: LRScheduler = Schedule(optimizer, lr_scheduler, _progress(lr_scheduler, trainer))
     else:
         scheduler = lr_scheduler(optimizer)
+    if isinstance(scheduler, OneCycleLR) and scheduler.total_steps < trainer.max_steps:
+        raise FewShotError(
+            f"the cycle of --model.lr_scheduler ends after {scheduler.total_steps} outer steps, before the training "
+            f"does: --model.lr_scheduler.total_steps {trainer.max_steps}"
+        )
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

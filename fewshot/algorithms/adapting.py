@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fewshot.algorithms.base import EpisodicModule
 from fewshot.episodes import Episode, Examples, Prediction
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one, positive
 from fewshot.inner_loop import (
     Adapt,
     Draw,
@@ -78,11 +78,10 @@ class AdaptingModule(EpisodicModule):
                 f"adaptation_steps must not be negative: got {adaptation_steps} in training and "
                 f"{test_adaptation_steps} in test"
             )
-        if inner_lr <= 0:
-            raise FewShotError(f"inner_lr must be positive, not {inner_lr}")
-        for name, value in {"outputs": outputs, "task_chunk_size": task_chunk_size}.items():
-            if value is not None and value < 1:
-                raise FewShotError(f"{name} must be at least 1, not {value}")
+        positive(inner_lr=inner_lr)
+        at_least_one(outputs=outputs)
+        if task_chunk_size is not None:
+            at_least_one(task_chunk_size=task_chunk_size)
         self.outputs = outputs
         self.adaptation_steps = adaptation_steps
         self.test_adaptation_steps = test_adaptation_steps

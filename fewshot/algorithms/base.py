@@ -13,11 +13,11 @@ from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.independence import batch_layers, evaluating, moved_by_other_queries
 from fewshot.checkpoints import model_options, not_finite, read_checkpoint
 from fewshot.episodes import DataSpec, Episode, Prediction
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, positive
 from fewshot.metrics import EpisodeStatistics, Summary
 from fewshot.objectives import OBJECTIVES, LossName
 from fewshot.parser import Parser
-from fewshot.schedules import LRSchedulerCallable, OptimizerCallable, ScheduleName, scheduled
+from fewshot.schedules import LRSchedulerCallable, OptimizerCallable, ScheduleName, rehearse, scheduled
 
 
 class EpisodicModule(LightningModule, ABC):
@@ -57,8 +57,7 @@ class EpisodicModule(LightningModule, ABC):
         loss: LossName = "cross-entropy",
     ) -> None:
         super().__init__()
-        if meta_lr <= 0:
-            raise FewShotError(f"meta_lr must be positive, not {meta_lr}")
+        positive(meta_lr=meta_lr)
         self.meta_lr = meta_lr
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -191,7 +190,9 @@ class EpisodicModule(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """The outer optimiser, on everything that is learned, and its schedule."""
-        return scheduled(self.optimizer(self.parameters(), self.meta_lr), self.lr_scheduler, self.trainer)
+        rehearse(self.optimizer, self.parameters(), self.meta_lr, self.lr_scheduler)
+        optimizer = self.optimizer(self.parameters(), self.meta_lr)
+        return scheduled(optimizer, self.lr_scheduler, self.trainer)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

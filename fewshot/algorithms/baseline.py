@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fewshot.algorithms.adapting import AdaptingModule
 from fewshot.algorithms.gradients import OuterStep
 from fewshot.episodes import Episode
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one
 from fewshot.inner_loop import Adapt, InnerSGD
 from fewshot.networks import Embedding
 
@@ -60,9 +60,11 @@ class BaselineModule(AdaptingModule):
         )
         if (train_classes is None) == (self.objective.name == "cross-entropy"):
             raise FewShotError("--model.train_classes goes with --model.loss cross-entropy: give the number of classes")
-        self.train_head = None if train_classes is None else nn.Linear(network.out_features, train_classes)
-        if train_classes is not None:  # the head of a test
-            for parameter in self.network.head.parameters():
+        self.train_head = None
+        if train_classes is not None:
+            at_least_one(train_classes=train_classes)
+            self.train_head = nn.Linear(network.out_features, train_classes)
+            for parameter in self.network.head.parameters():  # the head of a test
                 nn.init.zeros_(parameter).requires_grad_(False)
         self.inner_loop = self.make_loop(InnerSGD(inner_lr, self.adapted_parameters()))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from fewshot.algorithms.adapting import AdaptingModule
 from fewshot.algorithms.gradients import Gradient, OuterStep, as_loss
 from fewshot.episodes import Episode
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one
 from fewshot.inner_loop import InnerSGD, VectorizedInnerLoop, VectorizedLearners, Weights
 from fewshot.networks import Embedding
 
@@ -112,8 +112,7 @@ class IMAMLModule(AdaptingModule):
                 f"proximal_weight must be positive and test_proximal_weight not negative: {proximal_weight}, "
                 f"{test_proximal_weight}"
             )
-        if cg_steps < 1:
-            raise FewShotError(f"cg_steps must be at least 1, not {cg_steps}")
+        at_least_one(cg_steps=cg_steps)
         if cg_damping < 0:
             raise FewShotError(f"cg_damping must not be negative, not {cg_damping}")
         self.proximal_weight = proximal_weight

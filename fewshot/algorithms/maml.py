@@ -101,6 +101,17 @@ class MAMLModule(AdaptingModule):
                 f"{self.adaptation_steps}: the later steps reuse the rates of the last."
             )
 
+    def on_train_start(self) -> None:
+        """Refuses to look for anomalies in what is recorded.
+
+        Raises:
+            FewShotError: If both are asked for.
+        """
+        if self.recording is not None and torch.is_anomaly_enabled():
+            raise FewShotError(
+                "--trainer.detect_anomaly looks into autograd, which a recording does without: --model.record false"
+            )
+
     @property
     def order(self) -> Graph:
         """Whether this outer step takes second derivatives."""

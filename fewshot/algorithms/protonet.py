@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fewshot.algorithms.metric import MetricModule
 from fewshot.episodes import Examples
-from fewshot.errors import FewShotError
+from fewshot.errors import positive
 from fewshot.networks import Embedding
 
 Distance = Literal["euclidean", "cosine"]
@@ -65,8 +65,7 @@ class ProtoNetModule(MetricModule):
         self, network: Embedding, distance: Distance = "euclidean", temperature: float = 1.0, **shared: Any
     ) -> None:
         super().__init__(network, **shared)
-        if temperature <= 0:
-            raise FewShotError(f"temperature must be positive, not {temperature}")
+        positive(temperature=temperature)
         self.distance = distance
         self.temperature = temperature
 

@@ -7,7 +7,7 @@ import torch
 from fewshot.algorithms.adapting import AdaptingModule
 from fewshot.algorithms.gradients import Gradient, OuterStep, as_loss
 from fewshot.episodes import Episode, Examples
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one
 from fewshot.inner_loop import Draw, InnerAdam, InnerSGD
 from fewshot.networks import Embedding
 from fewshot.schedules import LRSchedulerCallable, OptimizerCallable, ScheduleName
@@ -73,8 +73,8 @@ class ReptileModule(AdaptingModule):
         )
         if adaptation_steps < 1:
             raise FewShotError("Reptile learns from its inner steps: adaptation_steps must be at least 1, not 0")
-        if inner_batch_size is not None and inner_batch_size < 1:
-            raise FewShotError(f"inner_batch_size must be at least 1, not {inner_batch_size}")
+        if inner_batch_size is not None:
+            at_least_one(inner_batch_size=inner_batch_size)
         if meta_lr > 1:
             raise FewShotError(f"meta_lr is the share of the way to the adapted weights, 0 to 1, not {meta_lr}")
         self.inner_batch_size = inner_batch_size

@@ -11,7 +11,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from fewshot.episodes import SPLITS, DataSpec, Episode, Prediction
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one
 
 
 class EpisodicDataModule(LightningDataModule, ABC):
@@ -176,17 +176,6 @@ class EpisodicDataModule(LightningDataModule, ABC):
                 f"the checkpoint was trained on split {state['split']} (digest {state['digest']}), which is not "
                 f"{self.split_name()} (digest {self.digest}): resume with the options of data that it was started with"
             )
-
-
-def at_least_one(**counts: int) -> None:
-    """Refuses numbers below 1.
-
-    Raises:
-        FewShotError: With the first of them.
-    """
-    for name, value in counts.items():
-        if value < 1:
-            raise FewShotError(f"{name} must be at least 1, not {value}")
 
 
 def _as_drawn(episode: Any) -> Any:

@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
-from fewshot.data.base import EpisodicDataModule, at_least_one
+from fewshot.data.base import EpisodicDataModule
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one
 from fewshot.plots import episode_figure
 
 Split = dict[str, list[int]]

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one
 from fewshot.fast.layers import BatchNorm, Conv2d
 from fewshot.networks.base import Embedding
 
@@ -24,6 +24,9 @@ class Conv4(Embedding):
             multiplications).
         running_statistics: If true, batch norm keeps running averages while training and normalises by them in
             evaluation; if false, it always normalises by the batch at hand. MAML wants false.
+
+    Raises:
+        FewShotError: If a number is below 1.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Conv4(Embedding):
         running_statistics: bool = False,
     ) -> None:
         super().__init__()
+        at_least_one(channels=channels, in_channels=in_channels)
         self.in_channels, self.out_features = in_channels, channels
         stride = 2 if downsample == "stride" else 1
         self.convolutions = nn.ModuleList(

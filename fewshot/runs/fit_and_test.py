@@ -5,8 +5,8 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from fewshot import signals
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, blaming
 from fewshot.evaluation import Report
 from fewshot.fast.allocator import keep_freed_memory
 from fewshot.parser import Parser, link
@@ -33,6 +33,9 @@ from fewshot.runs.keeping import LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions, flat
 from fewshot.shipped import checkpoint_path, config_path
 from fewshot.trust import named_classes, options_of
+
+AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
+"""Of those options of the Trainer that it does not check."""
 
 
 class FewShotCLI(LightningCLI):
@@ -155,8 +158,18 @@ class FewShotCLI(LightningCLI):
                 root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False
             )
             kwargs["logger"] = self.logger
-        kwargs["plugins"] = [SafeCheckpointIO(), *(config.trainer.plugins or [])]
-        return super().instantiate_trainer(**kwargs)
+        plugins = self.config_init[self.subcommand].trainer.plugins or []
+        kwargs["plugins"] = [SafeCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
+        for option, least in AT_LEAST.items():
+            value = config.trainer[option]
+            if value is not None and value < least:
+                raise FewShotError(f"--trainer.{option} must be at least {least}, not {value}")
+        with blaming("--trainer"):
+            return super().instantiate_trainer(**kwargs)
+
+    def _set_seed(self) -> None:
+        with blaming("--seed_everything"):
+            super()._set_seed()
 
     def before_fit(self) -> None:
         """Tells what a resumed run does differently.
@@ -335,18 +348,3 @@ def run(args: list[str] | None = None, description: str | None = None) -> FewSho
         },
         args=args,
     )
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turns a user's mistake into one line on stderr and exit status 2.
-
-    Raises:
-        SystemExit: In place of the mistake.
-    """
-    try:
-        yield
-    except (FewShotError, MisconfigurationException, OSError) as error:
-        advice = "; try cpu as the accelerator" if "backend found" in str(error) else ""
-        print(f"fewshot: error: {error}{advice}", file=sys.stderr)
-        raise SystemExit(2) from None

@@ -1,5 +1,6 @@
 """Every mistake of a user takes one line that says what is wrong and what to do."""
 
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,60 @@ def test_a_value_that_cannot_be(fails):
     assert "max_steps" in fails(*FIT, "--trainer.max_steps=-1")
     if not torch.cuda.is_available():
         assert "gpu backend found!; try cpu as the accelerator" in fails(*FIT, "--trainer.accelerator=gpu")
+
+
+def test_numbers_that_no_learner_can_have(fails):
+    assert fails(*FIT, "--model.network.channels=0") == "channels must be at least 1, not 0"
+    assert "meta_lr must be a number that float32 can hold, up to 3.4e+38, not 1e+300" in fails(
+        *FIT, "--model.meta_lr=1e300"
+    )
+    assert fails(*FIT, "--data.meta_batch_size=null") == "meta_batch_size must be at least 1, not None"
+    assert "--data: '<' not supported" in fails(*FIT, "--data.shots=null")
+    assert fails(*FIT, "--seed_everything=-5").startswith("--seed_everything: -5 is not in bounds")
+
+
+def test_options_of_the_trainer_that_cannot_be(fails):
+    assert fails(*FIT, "--trainer.accelerator=hpu").startswith("--trainer: You selected an invalid accelerator name")
+    assert "--trainer: `devices` selected with" in fails(*FIT, "--trainer.devices=1.5", "--trainer.accelerator=cpu")
+    assert fails(*FIT, "--trainer.accumulate_grad_batches=0") == (
+        "--trainer.accumulate_grad_batches must be at least 1, not 0"
+    )
+    assert fails(*FIT, "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.save_top_k=-7") == (
+        "--trainer.callbacks: Invalid value for save_top_k=-7. Must be >= -1"
+    )
+    assert fails(*FIT, "--trainer.logger=foo") == (
+        "--trainer.logger: there is no foo: a class of your own goes by its path, as in my.module.foo"
+    )
+    assert "--model.record false" in fails(*FIT, "--trainer.detect_anomaly=true", "--model.record=true")
+
+
+def test_an_optimizer_or_a_schedule_that_could_not_take_a_step(fails):
+    fit = (*FIT, "--trainer.logger=false")
+    assert "--model.optimizer: Invalid beta" in fails(*fit, "--model.optimizer=Adam", "--model.optimizer.betas=[2,2]")
+    assert "--model.optimizer: LBFGS.step() missing 1" in fails(*fit, "--model.optimizer=LBFGS")
+    cosine, cycle = (f"--model.lr_scheduler={name}" for name in ("CosineAnnealingLR", "OneCycleLR"))
+    assert "--model.lr_scheduler: ZeroDivisionError" in fails(*fit, cosine, "--model.lr_scheduler.T_max=0")
+    one = fails(*fit, cycle, "--model.lr_scheduler.max_lr=1", "--model.lr_scheduler.total_steps=1")
+    assert one.endswith("before the training does: --model.lr_scheduler.total_steps 2")
+    plateau = "--model.lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau"
+    assert "ReduceLROnPlateau follows a metric" in fails(*fit, plateau)
+
+
+def test_files_that_are_no_configs(fails, trained, tmp_path):
+    (tmp_path / "cyclic.yaml").write_text("model: &a {class_path: MAMLModule, init_args: *a}")
+    (tmp_path / "latin.yaml").write_bytes("name: é".encode("latin-1"))
+    (tmp_path / "code.yaml").write_text("model: !!python/object/apply:os.system [ls]")
+    os.mkfifo(tmp_path / "pipe")
+    messages = {
+        tmp_path / "cyclic.yaml": "it contains itself",
+        tmp_path / "latin.yaml": "no text in UTF-8",
+        tmp_path / "code.yaml": "could not determine a constructor",
+        tmp_path / "pipe": "a pipe or a device",
+        best(trained): "no text in UTF-8",
+        tmp_path: "Path is not a file",
+    }
+    for file, message in messages.items():
+        assert message in fails("fit", "--config", file)
 
 
 def test_a_network_whose_batch_norm_is_of_the_other_kind(fails):
