@@ -59,5 +59,5 @@ def weights(module: EpisodicModule) -> str:
 def _options(module: EpisodicModule) -> str | None:
     if module.options is None:
         return None
-    used = {name: value for name, value in module.options["init_args"].items() if name not in IDLE}
+    used = {name: value for name, value in module.options.get("init_args", {}).items() if name not in IDLE}
     return digest({"class_path": module.options["class_path"], "init_args": used})

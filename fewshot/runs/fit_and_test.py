@@ -44,8 +44,8 @@ class FewShotCLI(LightningCLI):
     logger: TensorBoardLogger | None = None
     """The logger that is made where the user configures none."""
 
-    done = False
-    """Whether the run that ``--ckpt_path last`` goes on with has ended before."""
+    goes_on, done = False, False
+    """Whether the run goes on with its own last checkpoint (``--ckpt_path last``), and whether that was its end."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -91,7 +91,8 @@ class FewShotCLI(LightningCLI):
             self.config = parser.parse_args(typed)
             config = self.config[self.config.subcommand]
             path = config.ckpt_path  # from a config file
-            if path == "last":
+            self.goes_on = path == "last"
+            if self.goes_on:
                 path = str(checkpoints_of(config) / LAST)
                 if not Path(path).exists() and self.config.subcommand == "fit":
                     path = config.ckpt_path = None
@@ -183,7 +184,7 @@ class FewShotCLI(LightningCLI):
         if "optimizer_states" not in self.checkpoint:
             raise FewShotError(f"{config.ckpt_path} is exported: it can be tested, but its training cannot go on")
         done, steps = self.checkpoint["global_step"], config.trainer.max_steps
-        if 0 < steps <= done and _value_of("--ckpt_path", self.words) in (None, "last"):
+        if 0 < steps <= done and self.goes_on:
             rank_zero_only(print)(f"{config.ckpt_path} has taken all {done} outer steps: there is nothing to do.")
             self.done = True
             return
