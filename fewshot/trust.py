@@ -1,7 +1,7 @@
 """What a checkpoint may decide: weights, and the options of known classes. Never code, never paths."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,14 @@ def _check(path: str, name: str, trusted: Collection[str]) -> None:
     )
 
 
-def named_classes(words: list[str]) -> set[str]:
-    """The classes that a user names on the command line, or in a config file that he names."""
+def trusted_by(words: Sequence[str]) -> set[str]:
+    """What a user trusts: modules by ``--trust``, and the classes that he types or that a config file of his names."""
     found: set[str] = set()
     for word, after in zip(words, [*words[1:], ""]):
         option, equals, value = word.partition("=")
         value = value if equals else after
+        if option == "--trust":
+            found.update(re.findall(r"[\w.]+", value))
         if re.match(r"--(model|data)\b", option) and not PATH.fullmatch(option.rpartition(".")[2]):
             found.update(_classes(value))
         if option in ("--config", "-c") and Path(value).is_file():

@@ -171,6 +171,8 @@ class EpisodicDataModule(LightningDataModule, ABC):
         Raises:
             FewShotError: If training would go on with other tasks.
         """
+        if not isinstance(state, dict) or not all(isinstance(state.get(name), str) for name in ("split", "digest")):
+            raise FewShotError("the checkpoint is damaged: what it remembers of its data is not as fewshot writes it")
         if state["digest"] != self.digest and self.trainer is not None and self.trainer.training:
             raise FewShotError(
                 f"the checkpoint was trained on split {state['split']} (digest {state['digest']}), which is not "

@@ -242,7 +242,7 @@ class ImageDataModule(EpisodicDataModule):
         super().load_state_dict(state)
         if state["digest"] == self.digest:
             return
-        seen = set(state["train"]).intersection(self.classes.get("test", []))
+        seen = set(map(str, state.get("train", []))).intersection(self.classes.get("test", []))
         if seen:
             raise FewShotError(
                 f"{len(seen)} of the {len(self.classes['test'])} test classes of split {self.split_name()} were "

@@ -27,6 +27,7 @@ def compare(
     folder: Path = Path("logs/compare"),
     data: dict[str, Any] = {},  # noqa: B006 (jsonargparse shows it)
     model: dict[str, Any] = {},  # noqa: B006
+    trust: list[str] = [],  # noqa: B006
     accelerator: Accelerator = "auto",
 ) -> list[Row]:
     """Compares two or more checkpoints episode by episode: paired difference, its confidence interval, paired t-test.
@@ -46,6 +47,7 @@ def compare(
         folder: Where the results go.
         data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
         model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...
+        trust: Modules of your own, as in [my.module], whose classes the checkpoints may use.
         accelerator: Where to run.
 
     Returns:
@@ -58,7 +60,7 @@ def compare(
     if len(ckpt_paths) < 2:
         raise FewShotError("a comparison needs at least two checkpoints: --ckpt_paths [a.ckpt,b.ckpt]")
     knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
-    rows = measure(plan(ckpt_paths, knobs, data, model), folder, accelerator)
+    rows = measure(plan(ckpt_paths, knobs, data, model, trust), folder, accelerator)
     if rows[0]["episodes"] == 1:
         raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
     pairs = paired(rows)

@@ -9,6 +9,7 @@ from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.parser import Parser, link
+from fewshot.trust import options_of, trusted_by
 
 
 class Loaded(NamedTuple):
@@ -36,15 +37,17 @@ def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
             what the checkpoint says.
 
     Raises:
-        FewShotError: If it is no checkpoint, or an option is wrong.
+        FewShotError: If it is no checkpoint, an option is wrong, or a class is neither one of fewshot nor trusted.
     """
     record = read_checkpoint(path)[KEY]
+    theirs, _ = options_of(record["config"], trusted_by(options))
     parser = Parser()
+    parser.add_argument("--trust", type=list[str])
     parser.add_argument("--config", action="config")
     parser.add_lightning_class_args(EpisodicModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(EpisodicDataModule, "data", subclass_mode=True)
     link(parser)
-    config = parser.parse_args(["--config", json.dumps(record["config"]), *options])
+    config = parser.parse_args(["--config", json.dumps(theirs), *options])
     made = parser.instantiate_classes(config)
     options_json = parser.dump(config, format="json", skip_link_targets=False)
     made.model.options = json.loads(options_json)["model"]

@@ -50,6 +50,7 @@ def plan(
     knobs: Mapping[str, list[int] | None],
     data: Mapping[str, Any],
     model: Mapping[str, Any],
+    trust: Sequence[str] = (),
 ) -> list[Point]:
     """The tests of every checkpoint at every value of one knob, value after value, all on the same episodes.
 
@@ -58,6 +59,7 @@ def plan(
         knobs: The values of one knob, all others ``None``; or of none, to test as the checkpoints say.
         data: Options of the data for all checkpoints, as in ``fewshot test``.
         model: Options of the learner for all checkpoints.
+        trust: Modules of the user's own whose classes the checkpoints may use.
 
     Raises:
         FewShotError: If a checkpoint or an option is wrong, or the episodes would not be the same for all.
@@ -68,6 +70,7 @@ def plan(
     words = ["--data.meta_batch_size=10"]  # for speed: a test's result does not depend on it
     words += [f"--data.{name}={_typed(value)}" for name, value in data.items()]
     words += [f"--model.{name}={_typed(value)}" for name, value in model.items()]
+    words += [f"--trust={_typed(list(trust))}"] if trust else []
     paths = [checkpoint_path(path) for path in ckpt_paths]
     points = []
     for value in values:

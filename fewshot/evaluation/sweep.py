@@ -27,6 +27,7 @@ def sweep(
     folder: Path | None = None,
     data: dict[str, Any] = {},  # noqa: B006 (jsonargparse shows it)
     model: dict[str, Any] = {},  # noqa: B006
+    trust: list[str] = [],  # noqa: B006
     accelerator: Accelerator = "auto",
 ) -> list[Row]:
     """Meta-tests any number of checkpoints at several values of shots, adaptation steps, ways or queries.
@@ -45,6 +46,7 @@ def sweep(
         folder: Where the results go; logs/sweep_<what is varied> if not given.
         data: Options of the data for all checkpoints as in ``fewshot test``: --data.root, --data.test_episodes, ...
         model: Options of the learners for all checkpoints as in ``fewshot test``: --model.batch_norm, ...
+        trust: Modules of your own, as in [my.module], whose classes the checkpoints may use.
         accelerator: Where to run.
 
     Returns:
@@ -55,7 +57,7 @@ def sweep(
             same for all.
     """
     knobs = {"shots": shots, "adaptation_steps": adaptation_steps, "ways": ways, "queries": queries}
-    points = plan(ckpt_paths, knobs, data, model)
+    points = plan(ckpt_paths, knobs, data, model, trust)
     if not points:
         raise FewShotError("no checkpoint to test: give some, as in --ckpt_paths [a.ckpt,b.ckpt]")
     knob = points[0].knob

@@ -32,7 +32,7 @@ from fewshot.runs.folder import claimed
 from fewshot.runs.keeping import LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions, flat
 from fewshot.shipped import checkpoint_path, config_path
-from fewshot.trust import named_classes, options_of
+from fewshot.trust import options_of, trusted_by
 
 AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 """Of those options of the Trainer that it does not check."""
@@ -113,9 +113,8 @@ class FewShotCLI(LightningCLI):
     def _record(self, path: str, typed: list[str]) -> dict[str, Any]:
         """The options that the checkpoint may decide."""
         record = self.checkpoint[KEY]
-        trusted = named_classes(typed) | set(re.findall(r"[\w.]+", _value_of("--trust", typed) or ""))
         try:
-            options, left_out = options_of(record["config"], trusted)
+            options, left_out = options_of(record["config"], trusted_by(typed))
         except FewShotError as error:
             raise FewShotError(f"{path}: {error}") from None
         for option in left_out:

@@ -9,7 +9,7 @@ from fewshot.evaluation.measure import label
 from fewshot.objectives import CLASSIFICATION
 from fewshot.plots import curves_figure
 from fewshot.runs import run
-from fewshot.studies.driver import config_of
+from fewshot.studies.driver import config_of, train
 from fewshot.terminal import console
 
 ALGORITHMS = {"MAML": "glyphs_maml", "ProtoNet": "glyphs_protonet"}
@@ -21,6 +21,8 @@ def demo(
 ) -> None:
     """Trains both algorithms, meta-tests them at K = 1 and K = 5, and shows a table and a picture.
 
+    Interrupted, it goes on where it was; what is trained is not trained again.
+
     Args:
         folder: Where checkpoints, logs and the picture go.
         configs: Folder of the config files; those that come with fewshot if not given.
@@ -28,15 +30,13 @@ def demo(
         episodes: Test episodes.
     """
     place = ["--trainer.default_root_dir", str(folder)]
-    steps = [] if max_steps is None else ["--trainer.max_steps", str(max_steps)]
     count = ["--data.test_episodes", str(episodes)]
     columns = (f"accuracy at K = {shots}" for shots in SHOTS)
     table = Table("algorithm", *columns, title=f"5-way glyphs, {episodes} episodes")
     curves = {}
     for algorithm, config in ALGORITHMS.items():
-        fit = run(["fit", "--config", str(config_of(config, configs)), *place, *steps])
-        assert fit.trainer.log_dir is not None
-        curves[algorithm] = read_curve(fit.trainer.log_dir, "val/accuracy")
+        train(config, config_of(config, configs), {}, folder, max_steps)
+        curves[algorithm] = read_curve(folder / "logs" / config, "val/accuracy")
         checkpoint = ["--ckpt_path", str(folder / "checkpoints" / config / "best.ckpt")]
         cells = []
         for shots in SHOTS:

@@ -34,6 +34,7 @@ def train(name: str, config: Path, options: Mapping[str, str], folder: Path, max
     last = folder / "checkpoints" / name / "last.ckpt"
     if last.exists():
         if read_checkpoint(last)["global_step"] >= steps:
+            print(f"{last} is trained already; without it, its training begins anew.")
             return
         words.append(f"--ckpt_path={last}")
     print("$ fewshot", *words, flush=True)

@@ -1,0 +1,118 @@
+"""A checkpoint decides weights and options, never code or paths: whatever a stranger writes into one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import SMALL_NETWORK, TINY, best, reports
+
+from fewshot.algorithms import EpisodicModule, MAMLModule
+from fewshot.cli import main
+from fewshot.errors import FewShotError
+from fewshot.trust import options_of
+
+EVIL = "open('ran', 'w').close()\nfrom fewshot.networks import Conv4\nclass Net(Conv4): ...\ndef f(*_): ...\n"
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The checkpoint of a MAML that was trained for two steps on glyphs."""
+    root = tmp_path_factory.mktemp("honest")
+    main(["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={root}", *TINY, *SMALL_NETWORK,
+          "--trainer.logger=false"])  # fmt: skip
+    return torch.load(best(root))
+
+
+@pytest.fixture
+def hostile(honest: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes the checkpoint with other options into the current folder, where ``evil.py`` would tell that it ran."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil.py").write_text(EVIL)
+    (tmp_path / "evil.yaml").write_text("class_path: evil.Net\n")
+    (tmp_path / "word").write_text("class_path: evil.Net\n")
+
+    def write(part: str = "model", config: dict[str, Any] | None = None, **options: Any) -> Path:
+        checkpoint = {**honest, "fewshot": dict(honest["fewshot"])}
+        own = checkpoint["fewshot"]["config"]
+        changed = {**own[part], "init_args": {**own[part]["init_args"], **options}}
+        checkpoint["fewshot"]["config"] = {**own, part: changed, **(config or {})}
+        torch.save(checkpoint, "hostile.ckpt")
+        return Path("hostile.ckpt")
+
+    return write
+
+
+def refused(path: Path, fails: Callable[..., str], *commands: str) -> set[str]:
+    """What is said to it by each command; nothing ran, and nothing was written."""
+    words = {
+        "test": ["test", f"--ckpt_path={path}"],
+        "fit": ["fit", f"--ckpt_path={path}", "--trainer.max_steps=3"],
+        "sweep": ["sweep", f"--ckpt_paths=[{path}]", "--shots=[1]"],
+    }
+    said = {fails(*words[command]) for command in commands or words}
+    with pytest.raises(FewShotError):
+        EpisodicModule.load_from_checkpoint(path)
+    assert {file.name for file in path.resolve().parent.iterdir()} == {"evil.py", "evil.yaml", "word", path.name}
+    return said
+
+
+@pytest.mark.parametrize("option", ["network", "optimizer", "lr_scheduler"])
+def test_a_strangers_class_is_not_even_imported(option, hostile, fails):
+    path = hostile(**{option: {"class_path": "evil.Net", "init_args": {}}})
+    said = refused(path, fails)
+    expected = (
+        f"hostile.ckpt: the checkpoint wants the class evil.Net for --model.{option}, which is not one of fewshot: a "
+        "stranger's could do anything. If you know it, say so: --trust evil"
+    )
+    assert said == {expected}
+
+
+def test_nor_by_any_other_way_to_name_it(hostile, fails):
+    schedule = "torch.optim.lr_scheduler.LambdaLR"
+    for way in (
+        hostile(config={"model": {"class_path": "evil.Net", "init_args": {}}}),
+        hostile(network="evil.Net"),
+        hostile(network="evil.yaml"),
+        hostile(optimizer="evil.f"),
+        hostile(network="word"),
+        hostile(lr_scheduler={"class_path": schedule, "init_args": {"lr_lambda": "os._exit"}}),
+        hostile(network={"class_path": "fewshot.networks.base.nn.Linear", "init_args": {}}),
+        hostile(network={"class_path": "fewshot.checkpoints.Path", "init_args": {}}),
+    ):
+        refused(way, fails, "test")
+
+
+def test_a_path_or_a_text_to_be_read_is_left_out(hostile):
+    for text in ("./evil.yaml", "/tmp/evil.yaml", '{"class_path": "evil.Net"}', "class_path: evil.Net", "a\nb"):
+        path = hostile(network=text)
+        model = torch.load(path)["fewshot"]["config"]
+        options, left_out = options_of(model)
+        assert "network" not in options["model"]["init_args"]
+        assert left_out == ["model.network"]
+
+
+def test_neither_trainer_nor_folders_come_from_a_checkpoint(hostile, tmp_path, capsys):
+    callback = {"class_path": "pytorch_lightning.callbacks.DeviceStatsMonitor"}
+    trainer = {"default_root_dir": str(tmp_path / "theirs"), "limit_test_batches": 1, "callbacks": [callback]}
+    path = hostile("data", {"trainer": trainer, "ckpt_path": "x"}, cache_dir=str(tmp_path / "theirs"), root="theirs")
+    main(["test", f"--ckpt_path={path}", "--data.meta_batch_size=1"])
+    assert not (tmp_path / "theirs").exists()
+    (report,) = reports(tmp_path)
+    assert report["episodes"] == 4
+    assert "--data.root is not taken from a checkpoint" in capsys.readouterr().out
+
+
+def test_what_the_user_names_is_trusted(hostile, tmp_path, fails):
+    network = torch.load(hostile())["fewshot"]["config"]["model"]["init_args"]["network"]
+    path = hostile(network={**network, "class_path": "evil.Net"})
+    words = ["test", f"--ckpt_path={path}"]
+    main([*words, "--trust=[evil]"])
+    main([*words, "--model.network=evil.Net", "--model.network.channels=4"])
+    (tmp_path / "mine.yaml").write_text("model: {class_path: MAMLModule, init_args: {network: evil.Net}}")
+    main(["test", "--config=mine.yaml", *words[1:], "--model.network.channels=4"])
+    main(["sweep", f"--ckpt_paths=[{path}]", "--shots=[1]", "--trust=[evil]"])
+    MAMLModule.load_from_checkpoint(path, trust=["evil"])
+    assert "--trust evil" in fails(*words, "--trust=[ev]")
