@@ -14,7 +14,7 @@ from fewshot.shipped import config_path
 
 def config_of(name: str, configs: Path | None) -> Path:
     """The config of a run: in a folder, or of those that come with fewshot."""
-    return config_path(name) if configs is None else configs / f"{name}.yaml"
+    return config_path(name if configs is None else configs / f"{name}.yaml")
 
 
 def train(name: str, config: Path, options: Mapping[str, str], folder: Path, max_steps: int | None) -> None:
