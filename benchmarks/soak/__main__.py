@@ -22,13 +22,13 @@ from benchmarks.soak.case import Case, Lost
 from fewshot.studies.tables import hardware, markdown
 
 KINDS = {
-    "kill": (stopped.kill, 25),
+    "kill": (stopped.kill, 23),
     "signals": (stopped.signals, 15),
     "moved": (stopped.moved, 5),
     "twice": (stopped.twice, 5),
     "disk": (stopped.disk, 5),
-    "bytes": (damaged.damage, 18),
-    "arguments": (arguments.arguments, 22),
+    "bytes": (damaged.damage, 17),
+    "arguments": (arguments.arguments, 25),
     "checkpoints": (hostile.hostile, 5),
 }
 """The kinds of attack, and each one's share of the time in percent."""

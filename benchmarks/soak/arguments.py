@@ -12,7 +12,10 @@ MEMORY = 10 << 30
 """Bytes of addresses that a command may have: what asks for more is told so by the system, not by the machine's end."""
 
 COMMANDS = ("fit", "test", "sweep", "compare", "curves", "export")
-CLASSES = {"model": ("MAMLModule", "ProtoNetModule", "ReptileModule"), "data": ("GlyphsDataModule", "SinusoidDataModule")}
+HELP = [
+    f"--{name}Module"
+    for name in ("model.help=MAML", "model.help=ProtoNet", "data.help=GlyphsData", "data.help=SinusoidData")
+]
 NO_OPTION = re.compile(r"num_nodes|ckpt_path|print_config|root|dir$|dirpath$|folder|--to$")
 """Options that are left alone: what waits for other machines, and places, which a user may choose freely."""
 HEAVY = re.compile(r"steps|epochs|episodes|batch|time|channels|widths|outputs|rounds|every|devices|workers")
@@ -21,14 +24,14 @@ HEAVY = re.compile(r"steps|epochs|episodes|batch|time|channels|widths|outputs|ro
 NUMBERS = "0 1 2 3 -1 0.5 -0.5 1e-300 1e400 nan inf -inf 1.0.0 0x10 1_000 ²".split()
 LARGE = ["1099511627776", "1" + 30 * "0", "9" * 5000]
 WORDS = [
-    "", " ", "null", "true", "no", "~", "[", "]", "{", "[1,2", "[1,2]", "[[]]", "[null]", "{a: 1}", "{}", "{class_path: x}",
-    '{"class_path": "os.system", "init_args": {"command": "touch MARK"}}', "!!python/object/apply:os.system [touch MARK]",
-    "&a [*a]", "a: b: c", "- 1", "%", "\t", "\n", "\\", "'", '"', "$(touch MARK)", "`touch MARK`", "é\u202e\U0001f600", "\udcff",
-    "../../x", "/dev/null", "/proc/self/mem", ".", "no/such/file", "a" * 300, "x" * 5000, "--", "-", "--help", "@x",
-    "os._exit", "builtins.exec", "subprocess.Popen", "fewshot.cli.main", "torch.nn.Module", "MAMLModule", "Conv4", "MLP",
-    "ConvNet", "cosine", "StepLR", "Adam", "torch.optim.SGD", "mse", "cross_entropy", "head", "all", "transductive", "running",
-    "inductive", "per-step", "cpu", "gpu", "tpu", "auto", "ddp", "16-mixed", "64-true", "bf16-mixed", "glyphs_maml",
-    "pretrained/maml_5w1s", "fit", "test",
+    "", " ", "[", "]", "{", "[1,2", "[1,2]", "[[]]", "[null]", "{a: 1}", "{}", "&a [*a]", "a: b: c", "- 1", "%", "\t",
+    '{"class_path": "os.system", "init_args": {"command": "touch MARK"}}', "$(touch MARK)", "`touch MARK`",
+    "!!python/object/apply:os.system [touch MARK]", "\n", "\\", "'", '"', "é\u202e\U0001f600", "\udcff", "a" * 300,
+    "../../x", "/dev/null", "/proc/self/mem", "no/such/file", "x" * 5000, "--", "-", "--help",
+    *"null true no ~ . os._exit builtins.exec subprocess.Popen fewshot.cli.main torch.nn.Module".split(),
+    *"torch.optim.SGD MAMLModule Conv4 MLP ConvNet cosine StepLR Adam mse cross_entropy head all transductive".split(),
+    *"running inductive per-step cpu gpu tpu auto ddp 16-mixed 64-true bf16-mixed glyphs_maml fit test".split(),
+    "pretrained/maml_5w1s",
 ]  # fmt: skip
 
 
@@ -38,9 +41,8 @@ def options(case: Case) -> dict[str, list[str]]:
     def ask(place: Path) -> None:
         found = {}
         for command in COMMANDS:
-            more = [[f"--{part}.help={name}"] for part in CLASSES for name in CLASSES[part]]
-            asked = [["--help"], *(more if command in ("fit", "test") else [])]
-            told = " ".join(case.need_success(case.run([command, *words])).out for words in asked)
+            asked = ["--help", *(HELP if command in ("fit", "test") else [])]
+            told = " ".join(case.need_success(case.run([command, word])).out for word in asked)
             found[command] = sorted(set(re.findall(r"--[a-z][\w.]+", told)))
         (place / "options.json").write_text(json.dumps(found))
 
@@ -55,7 +57,8 @@ def start(case: Case, command: str) -> list[str]:
     small = ["--data.test_episodes=2", "--accelerator=cpu", "--folder=out"]
     match command:
         case "fit":
-            return fit(runs[0], Path("run"), "--trainer.max_steps=1", *case.random.choice([[], ["--trainer.logger=false"]]))
+            logs = f"--trainer.logger={case.random.choice(['true', 'false'])}"
+            return fit(runs[0], Path("run"), "--trainer.max_steps=1", logs)
         case "test":
             tiny = [word for word in TINY if "val_check" not in word]
             return ["test", f"--ckpt_path={files[0]}", *tiny, "--trainer.default_root_dir=run"]
@@ -64,8 +67,8 @@ def start(case: Case, command: str) -> list[str]:
         case "compare":
             return ["compare", f"--ckpt_paths=[{files[0]},{files[1]}]", *small]
         case "curves":
-            logs = [f"{place}/logs/{run}" for run, place in zip(runs, places)]
-            return ["curves", f"--runs=[{','.join(logs)}]", "--folder=out"]
+            logs = ",".join(f"{place}/logs/{run}" for run, place in zip(runs, places))
+            return ["curves", f"--runs=[{logs}]", "--folder=out"]
         case _:
             return ["export", f"--ckpt_path={files[0]}", "--to=out/exported.ckpt"]
 
@@ -83,7 +86,8 @@ def change(case: Case, words: list[str], known: list[str]) -> None:
     match rng.choice(["add"] * 5 + ["value"] * 3 + ["drop", "double", "swap", "cut", "junk"]):
         case "add":
             option = rng.choice([one for one in known if not NO_OPTION.search(one)])
-            words[at + 1 : at + 1] = rng.choice([[f"{option}={value(case, option)}"], [option, value(case, option)], [option]])
+            given = value(case, option)
+            words[at + 1 : at + 1] = rng.choice([[f"{option}={given}"], [option, given], [option]])
         case "value" if equals and not NO_OPTION.search(option):
             words[at] = f"{option}={value(case, option)}"
         case "value" if "ckpt_path" in option or option == "--runs":

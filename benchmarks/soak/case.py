@@ -68,8 +68,9 @@ class Case:
     def need(self, condition: object, what: str, done: Done | None = None) -> None:
         """Raises :class:`Lost` with what is wrong and the command that it is wrong with, if it is."""
         if not condition:
-            what = " ".join(what.split())
-            raise Lost(what + (f"; $ fewshot {shlex.join(done.words)}" if done else ""))
+            command = f"; $ fewshot {shlex.join(word[:100] for word in done.words)}" if done else ""
+            line = " ".join(what.split()) + command
+            raise Lost(line.encode(errors="backslashreplace").decode())
 
     def need_success(self, done: Done) -> Done:
         """The same for a command that has no reason to fail."""

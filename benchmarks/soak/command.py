@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -31,7 +32,7 @@ class Blow(NamedTuple):
     Attributes:
         signals: Their numbers, one after the other.
         seconds: After the start, or after the operation.
-        operation: The how-manieth operation on files in ``folder`` it is that they come before; ``None``: by the clock.
+        operation: The number of the operation on files in ``folder`` that they come before; ``None``: by the clock.
         folder: Where operations are counted.
         pause: Seconds between two signals.
     """
@@ -164,10 +165,8 @@ class Command:
             status = os.waitstatus_to_exitcode(code) if ended else None
             time.sleep(0 if ended else 0.01)
         seconds = time.time() - self.started
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         if status is None:
             os.waitpid(self.pid, 0)
         out, err = (Path(f"{self.record}.{end}").read_text(errors="replace") for end in ("out", "err"))

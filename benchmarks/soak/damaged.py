@@ -4,13 +4,22 @@ import json
 import shutil
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import fewshot.shipped
 from benchmarks.soak.case import Case
 from benchmarks.soak.runs import (
-    RUNS, TINY, checkpoints, difference, figures, fit, need_same_end, need_whole, reference, state,
-)  # fmt: skip
+    RUNS,
+    TINY,
+    checkpoints,
+    difference,
+    figures,
+    fit,
+    need_same_end,
+    need_same_figures,
+    need_whole,
+    reference,
+    state,
+)
 
 HALF = "--trainer.max_steps=15"
 
@@ -64,21 +73,8 @@ def tested(case: Case) -> None:
     run, files = trained(case)
     which = case.random.choice([*files])
     file = files[which]
-    place = case.once(f"figures-{run}-{which}", lambda place: keep(place / "figures.json", figures(case, file)))
-    need_same(case, figures(case, harmed(case, file, case.folder / "harmed.ckpt")), place / "figures.json")
-
-
-def keep(file: Path, content: Any) -> None:
-    """Writes what others will be compared with."""
-    file.write_text(json.dumps(content))
-
-
-def need_same(case: Case, ours: Any, file: Path) -> None:
-    """Refused, or exactly the same."""
-    theirs = json.loads(file.read_text())
-    case.need(theirs, "the whole file is refused, too")
-    where = None if ours is None else difference(json.loads(json.dumps(ours)), theirs)
-    case.need(where is None, f"other figures: {where}")
+    ours = figures(case, harmed(case, file, case.folder / "harmed.ckpt"))
+    need_same_figures(case, ours, f"{run}-{which}", file)
 
 
 def resumed(case: Case) -> None:
@@ -125,7 +121,7 @@ def swept(case: Case) -> None:
         ours, theirs = (json.loads((place / "results.json").read_text()) for place in (folder, known))
         own = ("seconds", "checkpoint", "key")
         rows = [[{name: row[name] for name in row if name not in own} for row in some] for some in (ours, theirs)]
-        where = difference(*rows)
+        where = difference(rows[0], rows[1])
         case.need(where is None, f"other results: {where}")
 
 
@@ -144,13 +140,12 @@ def configured(case: Case) -> None:
 def cached(case: Case) -> None:
     """Decoded images."""
     file = checkpoints("maml", reference(case, "maml")[0])["best"]
-    place = case.once("figures-maml-best", lambda place: keep(place / "figures.json", figures(case, file)))
     cache = case.folder / "cache" / "fewshot"
     for kept in (case.home / "cache" / "fewshot").iterdir():
         harmed(case, kept, cache / kept.name)
     ours = figures(case, file, environment={"XDG_CACHE_HOME": str(cache.parent)})
     case.need(ours, "a damaged cache keeps a test from being done")
-    need_same(case, ours, place / "figures.json")
+    need_same_figures(case, ours, "maml-best", file)
 
 
 READERS = {

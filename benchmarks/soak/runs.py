@@ -57,10 +57,8 @@ def read(checkpoint: Path) -> dict[str, Any]:
 def state(checkpoint: Path, *parts: str) -> dict[str, Any]:
     """What has to be the same bit for bit, or these parts of it."""
     content = read(checkpoint)
-    scores = [callback.get("best_model_score") for callback in content.get("callbacks", {}).values()]
     kept = {part: content[part] for part in parts or KEPT}
-    if parts:
-        return kept
+    scores = [] if parts else [callback.get("best_model_score") for callback in content["callbacks"].values()]
     return {**kept, "best": [score for score in scores if score is not None]}
 
 
@@ -77,7 +75,7 @@ def difference(ours: Any, theirs: Any, path: str = "") -> str | None:
         return next((one for one in found if one), None)
     if isinstance(ours, Tensor):
         return None if ours.dtype == theirs.dtype and ours.numpy().tobytes() == theirs.numpy().tobytes() else path
-    return None if ours == theirs or ours != ours and theirs != theirs else f"{path}: {ours}, not {theirs}"
+    return None if ours == theirs or (ours != ours and theirs != theirs) else f"{path}: {ours}, not {theirs}"
 
 
 def need_whole(case: Case, run: str, place: Path) -> int:
@@ -116,3 +114,16 @@ def figures(case: Case, checkpoint: Path, *more: str, **options: Any) -> dict[st
     reports = [json.loads(file.read_text()) for file in place.rglob("test.json")]
     case.need(len(reports) == 1, f"{len(reports)} reports", done)
     return {name: value for name, value in reports[0].items() if name != "checkpoint"}
+
+
+def need_same_figures(case: Case, ours: dict[str, Any] | None, name: str, whole: Path) -> None:
+    """A test was refused, or has exactly the figures of the whole checkpoint."""
+
+    def test(place: Path) -> None:
+        known = figures(case, whole)
+        case.need(known, "the whole file is refused, too")
+        (place / "figures.json").write_text(json.dumps(known))
+
+    theirs = json.loads((case.once(f"figures-{name}", test) / "figures.json").read_text())
+    where = None if ours is None else difference(ours, theirs)
+    case.need(where is None, f"other figures: {where}")
