@@ -22,14 +22,14 @@ from benchmarks.soak.case import Case, Lost
 from fewshot.studies.tables import hardware, markdown
 
 KINDS = {
-    "kill": (stopped.kill, 23),
+    "kill": (stopped.kill, 18),
     "signals": (stopped.signals, 15),
-    "moved": (stopped.moved, 5),
-    "twice": (stopped.twice, 5),
-    "disk": (stopped.disk, 5),
+    "moved": (stopped.moved, 4),
+    "twice": (stopped.twice, 4),
+    "disk": (stopped.disk, 4),
     "bytes": (damaged.damage, 17),
-    "arguments": (arguments.arguments, 25),
-    "checkpoints": (hostile.hostile, 5),
+    "arguments": (arguments.arguments, 34),
+    "checkpoints": (hostile.hostile, 4),
 }
 """The kinds of attack, and each one's share of the time in percent."""
 

@@ -77,7 +77,7 @@ def answered(case: Case, done: Done, sent: list[signal.Signals], before: int, af
         case.need(told, f"{first.name}: does not say how to go on", done)
         case.need(after > 0, f"{first.name}: there is no last.ckpt", done)
     elif done.status == -first and len(sent) == 1:
-        case.need(after == before, f"{first.name} ended a training after outer step {after} at once", done)
+        case.need(after in (before, STEPS), f"{first.name} ended a training after outer step {after} at once", done)
     else:
         case.need(done.status in (0, -first, -second), f"{first.name}: status {done.status}", done)
 
