@@ -1,9 +1,9 @@
-# make demo, make homework, make family, make test, make bench, make wheel: each sets up .venv by itself, once.
+# make demo, make homework, make family, make test, make bench, make soak, make wheel: each sets up .venv by itself, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo homework family test bench lint wheel clean
+.PHONY: install demo homework family test bench soak lint wheel clean
 
 install: $(STAMP)
 
@@ -37,6 +37,9 @@ test: lint
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install -e ".[bench]"
 	$(VENV)/bin/python -m benchmarks $(BENCH)
+
+soak: $(STAMP)  # MINUTES=60 SEED=1
+	$(VENV)/bin/python -m benchmarks.soak --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0)
 
 wheel: $(STAMP)  # to dist/, with the configs and the trained checkpoints in it
 	$(VENV)/bin/python -m pip wheel --no-deps --wheel-dir dist .
