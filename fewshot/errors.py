@@ -25,6 +25,19 @@ def at_least_one(**counts: int) -> None:
             raise FewShotError(f"{name} must be at least 1, not {value}")
 
 
+def in_range(low: int, high: int, **numbers: int) -> None:
+    """Refuses numbers below or above what they can be, and ``None``.
+
+    Raises:
+        FewShotError: With the first of them.
+    """
+    for name, value in numbers.items():
+        if value is None or value < low:
+            raise FewShotError(f"{name} must be at least {low}, not {value}")
+        if value > high:
+            raise FewShotError(f"{name} must be at most {high}, not {value}")
+
+
 def positive(**values: float) -> None:
     """Refuses numbers that are not positive, or that float32 takes for infinite.
 

@@ -11,7 +11,10 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from fewshot.episodes import SPLITS, DataSpec, Episode, Prediction
-from fewshot.errors import FewShotError, at_least_one
+from fewshot.errors import FewShotError, at_least_one, in_range
+
+MOST_TASKS = 10**9  # in a meta-batch or an evaluation; sizes beyond are mistyped, and overflow
+MOST_SEED = 2**63 - 1  # beyond, NumPy would round the key of its Philox
 
 
 class EpisodicDataModule(LightningDataModule, ABC):
@@ -34,7 +37,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
         seed: Seed of the episodes.
 
     Raises:
-        FewShotError: If a number is not positive.
+        FewShotError: If a number is out of its range.
     """
 
     splits: Sequence[str] = SPLITS
@@ -57,15 +60,9 @@ class EpisodicDataModule(LightningDataModule, ABC):
         self.meta_batch_size = meta_batch_size
         self.episodes = {"val": val_episodes, "test": test_episodes}
         self.seed = seed
-        at_least_one(
-            shots=min(self.shots, self.test_shots),
-            queries=min(self.queries, self.test_queries),
-            meta_batch_size=meta_batch_size,
-            val_episodes=val_episodes,
-            test_episodes=test_episodes,
-        )
-        if seed < 0:
-            raise FewShotError(f"seed must not be negative, got {seed}")
+        at_least_one(shots=shots, queries=queries, test_shots=self.test_shots, test_queries=self.test_queries)
+        in_range(1, MOST_TASKS, meta_batch_size=meta_batch_size, val_episodes=val_episodes, test_episodes=test_episodes)
+        in_range(0, MOST_SEED, seed=seed)
 
     @abstractmethod
     def dataset(self, split: str, length: int | None = None, first: int = 0) -> Dataset[Episode]:
@@ -80,6 +77,11 @@ class EpisodicDataModule(LightningDataModule, ABC):
     @abstractmethod
     def digest(self) -> str:
         """Fingerprint of what the tasks are drawn from."""
+
+    @property
+    def content(self) -> str:
+        """Fingerprint of the very data that a test's tasks are drawn from; the digest, where that says it all."""
+        return self.digest
 
     def split_name(self) -> str:
         """What to call the split in reports: data set and kind."""

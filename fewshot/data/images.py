@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
-from fewshot.data.base import EpisodicDataModule
+from fewshot.data.base import MOST_SEED, EpisodicDataModule
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
-from fewshot.errors import FewShotError, at_least_one
+from fewshot.errors import FewShotError, at_least_one, in_range
 from fewshot.plots import episode_figure
 
 Split = dict[str, list[int]]
@@ -131,7 +131,7 @@ class ImageDataModule(EpisodicDataModule):
         **sizes: The options of every episodic data set.
 
     Raises:
-        FewShotError: If a number is not positive.
+        FewShotError: If a number is out of its range.
     """
 
     def __init__(
@@ -151,9 +151,8 @@ class ImageDataModule(EpisodicDataModule):
         self.rotations, self.test_rotations = rotations, test_rotations
         self.within_groups, self.test_within_groups = within_groups, test_within_groups
         self.split_seed = split_seed
-        at_least_one(ways=min(self.ways, self.test_ways))
-        if split_seed < 0:
-            raise FewShotError(f"split_seed must not be negative, got {split_seed}")
+        at_least_one(ways=ways, test_ways=self.test_ways)
+        in_range(0, MOST_SEED, split_seed=split_seed)
         self.stores: dict[str, ImageStore] = {}
         self.classes: dict[str, list[str]] = {}
 
@@ -199,6 +198,17 @@ class ImageDataModule(EpisodicDataModule):
         """Fingerprint of which class is in which split."""
         lines = (f"{split}:{name}\n" for split in SPLITS for name in sorted(self.classes.get(split, [])))
         return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+    @property
+    def content(self) -> str:
+        """Fingerprint of the test split's images, class after class, and of how they are rotated."""
+        digest = hashlib.sha256()
+        if "test" in self.stores:
+            store = self.stores["test"]
+            digest.update(repr((store.example_shape, store.counts.tolist(), store.turns.tolist())).encode())
+            for start, count in zip(store.starts, store.counts):
+                digest.update(store.images[start : start + count].contiguous().numpy().data)
+        return digest.hexdigest()[:16]
 
     def dataset(self, split: str, length: int | None = None, first: int = 0) -> ImageEpisodes:
         """The episodes of a split, ``length`` of them (a meta-batch if not given) from number ``first`` on."""

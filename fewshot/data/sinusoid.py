@@ -13,12 +13,13 @@ from torch.utils.data import Dataset
 
 from fewshot.data.base import EpisodicDataModule
 from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, in_range
 from fewshot.plots import fits_grid
 
 Range = tuple[float, float]
 
 DRAWN = 4  # tasks in a figure
+MOST_POINTS = 10**6  # of a task; more are mistyped, and exhaust the memory
 
 
 class SinusoidEpisodes(Dataset[Episode]):
@@ -107,7 +108,7 @@ class SinusoidDataModule(EpisodicDataModule):
         **sizes: The options of every episodic data set.
 
     Raises:
-        FewShotError: If a range is empty or a number is not positive.
+        FewShotError: If a range is empty or a number is out of its range.
     """
 
     def __init__(
@@ -120,11 +121,14 @@ class SinusoidDataModule(EpisodicDataModule):
         **sizes: Any,
     ) -> None:
         super().__init__(shots=shots, queries=queries, **sizes)
+        points = {"shots": shots, "queries": queries, "test_shots": self.test_shots, "test_queries": self.test_queries}
+        in_range(1, MOST_POINTS, **points)
         self.ranges: dict[str, Range] = {}
-        for name, (low, high) in {"amplitude": amplitude, "phase": phase, "x": x}.items():
-            self.ranges[name] = float(low), float(high)
+        for name, ends in {"amplitude": amplitude, "phase": phase, "x": x}.items():
+            low, high = ends or (math.nan, math.nan)  # null
             if not low < high or not math.isfinite(high - low):
                 raise FewShotError(f"{name} must be a range from a lower to a higher number, not [{low}, {high}]")
+            self.ranges[name] = float(low), float(high)
 
     def dataset(self, split: str, length: int | None = None, first: int = 0) -> SinusoidEpisodes:
         """The episodes of a split, ``length`` of them (a meta-batch if not given) from number ``first`` on."""

@@ -211,6 +211,17 @@ def test_rotations_are_new_classes_where_they_are_asked_for(option, sizes):
     assert data.digest == ready(Letters(**SMALL)).digest
 
 
+def test_another_pixel_or_rotation_of_a_test_class_is_other_content():
+    data, drawn_on = ready(Letters(**SMALL)), ready(Letters(**SMALL))
+    assert data.content == drawn_on.content == ready(Letters(ways=3, queries=1)).content
+    for split, same in (("train", True), ("val", True), ("test", False)):
+        store = drawn_on.stores[split]
+        store.images[store.starts[-1], 0, 3, 3] += 1
+        assert (drawn_on.content == data.content) is same
+    assert drawn_on.digest == data.digest
+    assert ready(Letters(**SMALL, test_rotations=True)).content != data.content
+
+
 def test_groups_are_kept_to_where_they_are_asked_for():
     train = ready(Letters(ways=2, queries=2, within_groups=True))
     test = ready(Letters(ways=2, test_ways=1, queries=2, test_within_groups=True))
@@ -240,14 +251,28 @@ def test_data_for_tests_alone_can_be_tested_and_not_trained_on():
 
 @pytest.mark.parametrize("option", ["ways", "shots", "queries", "meta_batch_size", "val_episodes", "test_episodes"])
 def test_numbers_must_be_positive(option):
-    with pytest.raises(FewShotError, match=f"{option} must be at least 1, not 0"):
-        Letters(**{option: 0})
+    for number in (0, None):  # null is what a command line can say, too
+        with pytest.raises(FewShotError, match=f"^{option} must be at least 1, not {number}$"):
+            Letters(**{option: number})
+
+
+def test_numbers_beyond_all_measure_are_refused_before_anything_is_drawn():
+    with pytest.raises(FewShotError, match=r"= 1 \+ 999999999999 = 1000000000000 images per class, but 4 of the 4"):
+        ready(Letters(ways=2, queries=2, test_queries=999_999_999_999))
+    with pytest.raises(FewShotError, match="999999999999-way episodes need"):
+        ready(Letters(ways=2, queries=2, test_ways=999_999_999_999))
+    for option in ("meta_batch_size", "val_episodes", "test_episodes"):
+        with pytest.raises(FewShotError, match=f"^{option} must be at most 1000000000, not"):
+            Letters(**{option: 10**20})
 
 
 @pytest.mark.parametrize("option", ["seed", "split_seed"])
-def test_seeds_must_not_be_negative(option):
-    with pytest.raises(FewShotError, match=f"{option} must not be negative, got -1"):
-        Letters(**{option: -1})
+def test_seeds_are_those_that_the_generator_takes(option):
+    for number, limit in ((-1, "least 0"), (None, "least 0"), (2**63, f"most {2**63 - 1}")):
+        with pytest.raises(FewShotError, match=f"^{option} must be at {limit}, not {number}$"):
+            Letters(**{option: number})
+    data = ready(Letters(**SMALL, **{option: 2**63 - 1}))
+    assert data.dataset("test")[0].query.x.shape == (1, 4, 1, 4, 4)
 
 
 def test_a_training_whose_test_would_be_refused_is_refused_at_once():

@@ -62,16 +62,23 @@ def test_more_shots_change_the_support_set_alone_and_keep_the_smaller_one():
 
 
 @pytest.mark.parametrize("name", ["amplitude", "phase", "x"])
-@pytest.mark.parametrize("ends", [(1.0, 1.0), (2.0, 1.0), (0.0, math.inf)])
+@pytest.mark.parametrize("ends", [(1.0, 1.0), (2.0, 1.0), (0.0, math.inf), None])
 def test_an_empty_range_is_refused(name, ends):
     with pytest.raises(FewShotError, match=f"{name} must be a range from a lower to a higher number"):
         SinusoidDataModule(**{name: ends})
+
+
+def test_more_points_than_a_task_can_have_are_refused():
+    for option in ("shots", "queries", "test_shots", "test_queries"):
+        with pytest.raises(FewShotError, match=f"^{option} must be at most 1000000, not 999999999999$"):
+            SinusoidDataModule(**{option: 999_999_999_999})
 
 
 def test_another_range_is_another_data_set():
     assert SinusoidDataModule().digest == SinusoidDataModule(shots=3, seed=1).digest
     assert SinusoidDataModule(phase=(0, math.pi)).digest == SinusoidDataModule(phase=(0.0, math.pi)).digest
     assert SinusoidDataModule().digest != SinusoidDataModule(phase=(0, 2 * math.pi)).digest
+    assert SinusoidDataModule().content == SinusoidDataModule().digest
 
 
 def test_data_state_what_learners_ask():
