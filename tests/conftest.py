@@ -2,25 +2,32 @@
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import png
+from torchvision.datasets.utils import calculate_md5
 
 from fewshot.cli import main
+from fewshot.data import OmniglotDataModule, omniglot_files
 from fewshot.data.omniglot_files import ARCHIVES, DRAWINGS
 
 
-@pytest.fixture(autouse=True, scope="session")
-def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Decoded images go to a folder of this test run; one thread, as small kernels crawl on several busy cores."""
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this test run, one for all workers."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # one for all workers
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def surroundings(shared: Path) -> None:
+    """Decoded images go to a folder of this test run; one thread, as small kernels crawl on several busy cores."""
+    os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
     torch.set_num_threads(1)
 
@@ -32,9 +39,24 @@ def seed() -> None:
 
 
 @pytest.fixture(scope="session")
-def fake_omniglot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archives with Omniglot's names and counts; each character is a random pattern of 7 x 7 blocks."""
-    root = tmp_path_factory.mktemp("fake") / "omniglot"
+def fake_omniglot(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Archives with Omniglot's names and counts; each character is a random pattern of 7 x 7 blocks.
+
+    They go for the official ones in this process, and decoded for those that it starts.
+    """
+    root = shared / "fake" / "omniglot"
+    if not root.exists():
+        made = tmp_path_factory.mktemp("made")
+        make_archives(made / "omniglot")
+        with suppress(OSError):  # another worker was faster
+            made.rename(root.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(omniglot_files, "ARCHIVES", {name: calculate_md5(root / f"{name}.zip") for name in ARCHIVES})
+        OmniglotDataModule(root=str(root)).prepare_data()
+        yield root
+
+
+def make_archives(root: Path) -> None:
     root.mkdir()
     rng = np.random.default_rng(0)
     for archive, (alphabets, characters) in zip(ARCHIVES, ((30, 964), (20, 659))):
@@ -46,7 +68,6 @@ def fake_omniglot(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     file.writestr(
                         f"{archive}/{alphabet}/character{number:02}/{character:04}_{drawing + 1:02}.png", picture
                     )
-    return root
 
 
 @pytest.fixture(scope="session")

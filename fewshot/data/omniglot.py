@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from fewshot.data.omniglot_files import download, load_omniglot
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError
+
+Kind = Literal["random", "lake", "file"]
 
 LAKE_VALIDATION_ALPHABETS = 5
 
@@ -34,6 +36,8 @@ class OmniglotDataModule(ImageDataModule):
         split_dir: Folder of ``train.txt``, ``val.txt`` and ``test.txt``, one ``ALPHABET/characterNN`` a line, for
             ``split: file``.
         cache_dir: Folder for the decoded images; ``~/.cache/fewshot`` if not given.
+        verify: Take Omniglot's own drawings alone, zipped or unpacked, by a checksum of their pixels. ``false`` takes
+            altered ones, too: PNG files of any size and mode, as long as none is missing or damaged.
         rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
         **episodes: The options of every episodic data set of images.
 
@@ -44,19 +48,23 @@ class OmniglotDataModule(ImageDataModule):
     def __init__(
         self,
         root: str | None = None,
-        split: Literal["random", "lake", "file"] = "random",
+        split: Kind = "random",
         split_dir: str | None = None,
         cache_dir: str | None = None,
+        verify: bool = True,
         rotations: bool = True,
         **episodes: Any,
     ) -> None:
         super().__init__(rotations=rotations, **episodes)
+        if split not in get_args(Kind):
+            raise FewShotError(f"split must be one of {', '.join(get_args(Kind))}, not {split}")
         if (split == "file") != (split_dir is not None):
             raise FewShotError("--data.split file and --data.split_dir FOLDER go together")
         self.root = Path(root or Path(os.environ.get("FEWSHOT_DATA", "data"), "omniglot")).expanduser()
         self.kind = split
         self.split_dir = split_dir
         self.cache = cache_folder(cache_dir) / "omniglot.npz"
+        self.verify = verify is not False  # a null of the command line is no false
 
     def prepare_data(self) -> None:
         """Downloads what is missing and fills the cache; Lightning calls this on one process only."""
@@ -65,7 +73,7 @@ class OmniglotDataModule(ImageDataModule):
 
     def load(self) -> ImageStore:
         """All 1,623 characters."""
-        return load_omniglot(self.root, self.cache)
+        return load_omniglot(self.root, self.cache, self.verify)
 
     def split_name(self) -> str:
         """``omniglot/random`` and the like."""
@@ -103,7 +111,7 @@ def read_split(folder: Path, names: Sequence[str]) -> Split:
         path = folder / f"{part}.txt"
         try:
             characters = path.read_text().split()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # no text, or no path
             raise FewShotError(f"split list {path} cannot be read ({error})") from None
         for character in characters:
             if character not in index:

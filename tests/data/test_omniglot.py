@@ -95,5 +95,9 @@ def test_the_file_split_reads_lists_and_refuses_wrong_ones(tmp_path):
     (tmp_path / "val.txt").unlink()
     with pytest.raises(FewShotError, match=r"val.txt cannot be read"):
         classes(split="file", split_dir=str(tmp_path))
+    with pytest.raises(FewShotError, match=r"train.txt cannot be read \(embedded null byte\)"):
+        classes(split="file", split_dir="null\0")
+    with pytest.raises(FewShotError, match=r"^split must be one of random, lake, file, not None$"):
+        OmniglotDataModule(split=None)
     with pytest.raises(FewShotError, match="go together"):
         OmniglotDataModule(split="file")
