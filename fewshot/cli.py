@@ -72,5 +72,5 @@ def call(command: str, args: list[str]) -> None:
     try:
         COMMANDS[command](**{option: config[option] for option in options})
     except Stopped:
-        print("fewshot: interrupted; the same command goes on with what is missing", file=sys.stderr)
+        print("The same command goes on with what is missing.")
         raise

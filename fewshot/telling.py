@@ -11,6 +11,7 @@ from typing import NoReturn
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fewshot.errors import FewShotError, gist, one_line
+from fewshot.signals import Stopped
 
 TRACEBACK = "FEWSHOT_TRACEBACK"
 """The environment variable that asks for tracebacks."""
@@ -30,8 +31,10 @@ def one_line_errors() -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
-        _leave("interrupted", 130)
+    except Stopped as stopped:
+        if not int(os.environ.get("LOCAL_RANK", 0)):
+            print(f"fewshot: stopped by {stopped.signal.name}", file=sys.stderr)
+        raise
     except BrokenPipeError:
         raise SystemExit(141) from None  # as SIGPIPE would end it
     except Exception as error:

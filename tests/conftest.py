@@ -24,6 +24,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
+REAL = os.environ.get("FEWSHOT_DATA")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def surroundings(shared: Path) -> None:
     """Decoded images go to a folder of this test run; one thread, as small kernels crawl on several busy cores."""
@@ -73,18 +76,19 @@ def make_archives(root: Path) -> None:
 @pytest.fixture(scope="session")
 def real_omniglot() -> Path:
     """The real archives; skips where they are not at hand."""
-    root = Path(os.environ.get("FEWSHOT_DATA", "/nowhere")) / "omniglot"
+    root = Path(REAL or "/nowhere") / "omniglot"
     if not (root / "images_background.zip").exists():
         pytest.skip("set FEWSHOT_DATA to a folder that holds omniglot/images_background.zip")
     return root
 
 
 @pytest.fixture(scope="session")
-def omniglot(request: pytest.FixtureRequest) -> Path:
-    """The real archives where they are at hand, else the fake ones."""
-    if "FEWSHOT_DATA" in os.environ:
-        return request.getfixturevalue("real_omniglot")
-    return request.getfixturevalue("fake_omniglot")
+def omniglot(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The real archives where they are at hand, else the fake ones; found without ``--data.root``, too."""
+    root = request.getfixturevalue("real_omniglot" if REAL else "fake_omniglot")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEWSHOT_DATA", str(root.parent))
+        yield root
 
 
 @pytest.fixture

@@ -92,7 +92,8 @@ def test_the_learner_of_the_readme_trains_and_is_tested(tmp_path, monkeypatch, o
     main(["fit", f"--model=learner_of_the_readme.{name}", "--model.network=Conv4", *SMALL_NETWORK,
           "--model.network.running_statistics=true", "--data=OmniglotDataModule", f"--data.root={omniglot}", *TINY,
           f"--trainer.default_root_dir={tmp_path}", "--name=mine", "--trainer.logger=false"])  # fmt: skip
-    main(["test", f"--ckpt_path={best(tmp_path, 'mine')}", f"--trainer.default_root_dir={tmp_path}"])
+    main(["test", f"--ckpt_path={best(tmp_path, 'mine')}", f"--trainer.default_root_dir={tmp_path}",
+          "--trust=[learner_of_the_readme]"])  # fmt: skip
     assert reports(tmp_path)[0]["algorithm"] == name
 
 

@@ -12,6 +12,7 @@ import pytest
 from fewshot import telling
 from fewshot.errors import FewShotError, blaming, one_line
 from fewshot.quiet import hide_hints
+from fewshot.signals import Stopped
 from fewshot.telling import one_line_errors
 
 
@@ -27,7 +28,7 @@ def test_mistakes_and_failures_have_their_status(capsys, monkeypatch):
     assert told(FewShotError("give\na number"), capsys) == ("fewshot: error: give a number\n", 2)
     failed = "fewshot: error: KeyError: 'x' (FEWSHOT_TRACEBACK=1 shows where)\n"
     assert told(KeyError("x"), capsys) == (failed, 1)
-    assert told(KeyboardInterrupt(), capsys) == ("fewshot: interrupted\n", 130)
+    assert told(Stopped(signal.SIGINT), capsys) == ("fewshot: stopped by SIGINT\n", 130)
     assert told(BrokenPipeError(), capsys) == ("", 141)
     monkeypatch.setenv("FEWSHOT_TRACEBACK", "1")
     with pytest.raises(KeyError), one_line_errors():

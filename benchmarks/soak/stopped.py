@@ -73,9 +73,9 @@ def answered(case: Case, done: Done, sent: list[signal.Signals], before: int, af
     """Whether a run answered its signals as it has to."""
     first, second = sent[0], sent[-1]
     if done.status == 128 + first:
-        told = [line for line in (done.out + done.err).splitlines() if "--ckpt_path" in line]
-        case.need(told, f"{first.name}: does not say how to go on", done)
-        case.need(after > 0, f"{first.name}: there is no last.ckpt", done)
+        case.need(f"fewshot: stopped by {first.name}" in done.err, f"{first.name}: does not say so", done)
+        told = [line for line in done.out.splitlines() if "--ckpt_path" in line]
+        case.need(told or after == before, f"{first.name}: does not say how to go on", done)
     elif done.status == -first and len(sent) == 1:
         case.need(after in (before, STEPS), f"{first.name} ended a training after outer step {after} at once", done)
     else:

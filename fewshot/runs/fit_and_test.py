@@ -29,7 +29,7 @@ from fewshot.quiet import hide_hints
 from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
 from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
-from fewshot.runs.keeping import LAST, BestCheckpoint, LastCheckpoint
+from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions, flat
 from fewshot.shipped import checkpoint_path, config_path
 from fewshot.trust import options_of, trusted_by
@@ -92,10 +92,12 @@ class FewShotCLI(LightningCLI):
             config = self.config[self.config.subcommand]
             path = config.ckpt_path  # from a config file
             self.goes_on = path == "last"
-            if self.goes_on:
-                path = str(checkpoints_of(config) / LAST)
-                if not Path(path).exists() and self.config.subcommand == "fit":
-                    path = config.ckpt_path = None
+            if self.goes_on:  # with the best one, if the run was killed before it could write the last one
+                there = [checkpoints_of(config) / name for name in (LAST, BEST)]
+                found = next((file for file in there if file.exists()), None)
+                if found is None and self.config.subcommand == "test":
+                    raise FewShotError(f"there is neither {there[0]} nor {there[1]}")
+                path = config.ckpt_path = None if found is None else str(found)
             if path is None:
                 return
             typed = [*typed, "--ckpt_path", path]

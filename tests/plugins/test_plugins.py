@@ -33,8 +33,9 @@ def test_uneven_images_in_colour_train_any_learner(learner, tmp_path):
     # Guessing is 25 %, of 240 queries with a standard error of 2.8 %.
     assert fit.trainer.callback_metrics["val/accuracy"] > 0.35
     best = tmp_path / "checkpoints" / learner / "best.ckpt"
-    main(["test", f"--ckpt_path={best}", f"--trainer.default_root_dir={tmp_path}"])
-    assert type(EpisodicModule.load_from_checkpoint(best)) is type(fit.model)
+    main(["test", f"--ckpt_path={best}", f"--trainer.default_root_dir={tmp_path}", "--trust=[my]"])
+    assert type(EpisodicModule.load_from_checkpoint(best, trust=["my"])) is type(fit.model)
+    assert type(type(fit.model).load_from_checkpoint(best)) is type(fit.model)
 
 
 def test_a_data_set_of_ones_own_is_forty_lines():
