@@ -104,7 +104,7 @@ def model_options(checkpoint: dict[str, Any], trusted: Collection[str] = (), **c
         FewShotError: If a class is neither one of fewshot nor trusted; see :func:`fewshot.trust.options_of`.
     """
     record = checkpoint[KEY]
-    model = options_of(record["config"], trusted)[0]["model"]
+    model = options_of(record["config"], trusted, ["model"])[0]["model"]
     outputs = (
         {} if record["outputs"] is None else {"outputs": record["outputs"]}
     )  # linked to the data on the command line

@@ -18,15 +18,18 @@ PATH = re.compile(r"(?!class_path$)(.*_)?(root|dir|path|folder|file)s?")
 """Names of options that are paths."""
 
 
-def options_of(config: dict[str, Any], trusted: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+def options_of(
+    config: dict[str, Any], trusted: Collection[str] = (), parts: Sequence[str] = ("model", "data")
+) -> tuple[dict[str, Any], list[str]]:
     """The options that a checkpoint may decide.
 
     Numbers and plain words pass, and classes of fewshot, of ``torch.optim`` and of whatever is trusted. Paths and all
-    other text stay out. Nothing is imported but modules of fewshot.
+    other text stay out, and whether files are verified. Nothing is imported but modules of fewshot.
 
     Args:
         config: The checkpoint's options of ``model`` and ``data``.
         trusted: Modules, or classes in full, that the user has named.
+        parts: What is wanted of them.
 
     Returns:
         The options, and the names of those that were left out.
@@ -35,33 +38,37 @@ def options_of(config: dict[str, Any], trusted: Collection[str] = ()) -> tuple[d
         FewShotError: If a class is neither ours nor trusted.
     """
     left_out: list[str] = []
+    nothing = object()
 
     def walk(value: Any, name: str, key: str) -> Any:
         if isinstance(value, dict):
             pairs = ((str(part), walk(below, f"{name}.{part}", str(part))) for part, below in value.items())
-            return {part: below for part, below in pairs if below is not left_out}
+            return {part: below for part, below in pairs if below is not nothing}
         if isinstance(value, list | tuple):
-            return [part for part in (walk(below, name, key) for below in value) if part is not left_out]
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        # Weights' names look like those of classes, and are never imported.
-        if isinstance(value, str) and name == "model.init_args.adapt":
-            return value
-        if isinstance(value, str) and not PATH.fullmatch(key):
-            if CLASS.fullmatch(value):
-                _check(value, name, trusted)
-                return value
-            if WORD.fullmatch(value):
-                if Path(value).is_file():  # the parser would take it for a config
-                    raise FewShotError(f"the checkpoint's {name} {value!r} is the name of a file here: work elsewhere")
-                return value
-        left_out.append(name.replace(".init_args", ""))
-        return left_out
+            return [part for part in (walk(below, name, key) for below in value) if part is not nothing]
+        if isinstance(value, str) and not _is_plain(value, name, key, trusted):
+            left_out.append(name.replace(".init_args", ""))
+            return nothing
+        plain = value is None or isinstance(value, str) or (isinstance(value, bool | int | float) and key != "verify")
+        return value if plain else nothing
 
     try:
-        return {part: walk(config[part], part, part) for part in ("model", "data")}, left_out
+        return {part: walk(config[part], part, part) for part in parts}, left_out
     except RecursionError:
         raise FewShotError("the checkpoint's options are nested without an end") from None
+
+
+def _is_plain(text: str, name: str, key: str, trusted: Collection[str]) -> bool:
+    """Whether a text may come from a checkpoint: a word, or a class that is ours or trusted."""
+    if name == "model.init_args.adapt":  # names of weights, which look like classes and are never imported
+        return True
+    if PATH.fullmatch(key) or not (CLASS.fullmatch(text) or WORD.fullmatch(text)):
+        return False
+    if CLASS.fullmatch(text):
+        _check(text, name, trusted)
+    elif Path(text).is_file():  # the parser would take it for a config
+        raise FewShotError(f"the checkpoint's {name} {text!r} is the name of a file here: work in another folder")
+    return True
 
 
 def _check(path: str, name: str, trusted: Collection[str]) -> None:

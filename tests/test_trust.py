@@ -97,7 +97,8 @@ def test_a_path_or_a_text_to_be_read_is_left_out(hostile):
 def test_neither_trainer_nor_folders_come_from_a_checkpoint(hostile, tmp_path, capsys):
     callback = {"class_path": "pytorch_lightning.callbacks.DeviceStatsMonitor"}
     trainer = {"default_root_dir": str(tmp_path / "theirs"), "limit_test_batches": 1, "callbacks": [callback]}
-    path = hostile("data", {"trainer": trainer, "ckpt_path": "x"}, cache_dir=str(tmp_path / "theirs"), root="theirs")
+    path = hostile("data", {"trainer": trainer, "ckpt_path": "x"}, cache_dir=str(tmp_path / "theirs"), root="theirs",
+                   verify=False)  # fmt: skip
     main(["test", f"--ckpt_path={path}", "--data.meta_batch_size=1"])
     assert not (tmp_path / "theirs").exists()
     (report,) = reports(tmp_path)

@@ -121,9 +121,7 @@ class FewShotCLI(LightningCLI):
             raise FewShotError(f"{path}: {error}") from None
         for option in left_out:
             if _value_of(f"--{option}", typed) is None:
-                rank_zero_only(print)(
-                    f"--{option} is not taken from a checkpoint, as it may be a path: type it if need be."
-                )
+                rank_zero_only(print)(f"--{option} is not taken from the checkpoint: paths are yours to type.")
         return {"name": record["name"], **options}
 
     def _parse_ckpt_path(self) -> None:

@@ -61,7 +61,7 @@ def test_a_print_that_fails_loses_no_result(maml, tmp_path, capsys, monkeypatch)
         raise UnicodeError(f"cannot print {report['accuracy']}")
 
     monkeypatch.setattr(Report, "_table", staticmethod(fails))
-    with pytest.raises(UnicodeError, match="cannot print"):
+    with pytest.raises(SystemExit):
         main(words)
     assert len(reports(tmp_path)) == 2
 
