@@ -103,7 +103,7 @@ def test_neither_trainer_nor_folders_come_from_a_checkpoint(hostile, tmp_path, c
     assert not (tmp_path / "theirs").exists()
     (report,) = reports(tmp_path)
     assert report["episodes"] == 4
-    assert "--data.root is not taken from a checkpoint" in capsys.readouterr().out
+    assert "--data.root is not taken from the checkpoint" in capsys.readouterr().out
 
 
 def test_what_the_user_names_is_trusted(hostile, tmp_path, fails):
