@@ -1,6 +1,8 @@
-"""Pure functions from data to matplotlib figures."""
+"""Pure functions from data to matplotlib figures, and how these become files."""
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fewshot.episodes import Episode
+from fewshot.files import write_bytes
 
 RIGHT, WRONG = "tab:green", "tab:red"
 
@@ -150,3 +153,10 @@ def curves_figure(
         axis.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     return figure
+
+
+def save(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dpi)
+    write_bytes(path, content.getvalue())

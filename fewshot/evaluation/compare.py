@@ -14,7 +14,7 @@ from fewshot.evaluation.plan import plan
 from fewshot.files import write_json
 from fewshot.metrics import paired_difference
 from fewshot.objectives import BY_METRIC
-from fewshot.plots import Line, lines_figure
+from fewshot.plots import Line, lines_figure, save
 from fewshot.terminal import console
 
 
@@ -74,7 +74,7 @@ def compare(
             ylabel=f"paired difference in {BY_METRIC[pairs[0]['metric']].label}",
             level=0,
         )
-        figure.savefig(folder / "difference.png", dpi=150)
+        save(figure, folder / "difference.png")
         written += ", difference.png"
     console().print(comparison_table(pairs))
     console().print(f"Results: {folder}/: {written}", soft_wrap=True)

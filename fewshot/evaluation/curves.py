@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fewshot.errors import FewShotError
 from fewshot.evaluation.measure import write_csv
 from fewshot.evaluation.plan import tell_apart
-from fewshot.plots import curves_figure
+from fewshot.plots import curves_figure, save
 from fewshot.terminal import console
 
 STARTED_AT = "train/started_at"
@@ -66,7 +66,7 @@ def curves(
             drawn[label if name == tag else name if len(runs) == 1 else f"{label}: {name}"] = curve
     folder.mkdir(parents=True, exist_ok=True)
     percent = tag.endswith("accuracy")
-    curves_figure(drawn, ylabel=tag, percent=percent, smoothing=smoothing).savefig(folder / "curves.png", dpi=150)
+    save(curves_figure(drawn, ylabel=tag, percent=percent, smoothing=smoothing), folder / "curves.png")
     rows = [
         {"run": name, "tag": tag, "step": step, "minutes": round(minutes, 3), "value": value}
         for name, curve in drawn.items()

@@ -14,7 +14,7 @@ from fewshot.errors import FewShotError
 from fewshot.evaluation.measure import Accelerator, Row, drawn, label, measure, score, shown
 from fewshot.evaluation.plan import plan
 from fewshot.objectives import BY_METRIC
-from fewshot.plots import Line, lines_figure
+from fewshot.plots import Line, lines_figure, save
 from fewshot.terminal import console
 
 
@@ -67,7 +67,7 @@ def sweep(
     rows = measure(points, folder, accelerator)
     objective = BY_METRIC[rows[0]["metric"]]
     figure = lines_figure(score_lines(rows), xlabel=knob.replace("_", " "), ylabel=f"test {objective.label}")
-    figure.savefig(folder / f"{objective.metric}.png", dpi=150)
+    save(figure, folder / f"{objective.metric}.png")
     log(rows, figure, folder / "tensorboard")
     console().print(score_table(rows))
     console().print(f"Results: {folder / 'results.json'}, results.csv, {objective.metric}.png", soft_wrap=True)

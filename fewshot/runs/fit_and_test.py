@@ -1,11 +1,10 @@
 """``fewshot fit`` and ``fewshot test``: LightningCLI."""
 
 import json
-import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import fewshot
 from fewshot import signals
@@ -31,7 +29,7 @@ from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
 from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions, flat
-from fewshot.shipped import checkpoint_path, config_path
+from fewshot.runs.words import checkpoints_of, found, name_of, value_of, without
 from fewshot.trust import options_of, trusted_by
 
 AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
@@ -85,8 +83,8 @@ class FewShotCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the options; those of a checkpoint come first, so that what the user types wins."""
         self.words = [str(word) for word in (sys.argv[1:] if args is None else list(args))]
-        typed = _found(self.words)
-        path = _value_of("--ckpt_path", typed)
+        typed = found(self.words)
+        path = value_of("--ckpt_path", typed)
         if path in (None, "last"):
             self.config = parser.parse_args(typed)
             config = self.config[self.config.subcommand]
@@ -94,10 +92,10 @@ class FewShotCLI(LightningCLI):
             self.goes_on = path == "last"
             if self.goes_on:  # with the best one, if the run was killed before it could write the last one
                 there = [checkpoints_of(config) / name for name in (LAST, BEST)]
-                found = next((file for file in there if file.exists()), None)
-                if found is None and self.config.subcommand == "test":
+                newest = next((file for file in there if file.exists()), None)
+                if newest is None and self.config.subcommand == "test":
                     raise FewShotError(f"there is neither {there[0]} nor {there[1]}")
-                path = config.ckpt_path = None if found is None else str(found)
+                path = config.ckpt_path = None if newest is None else str(newest)
             if path is None:
                 return
             typed = [*typed, "--ckpt_path", path]
@@ -120,7 +118,7 @@ class FewShotCLI(LightningCLI):
         except FewShotError as error:
             raise FewShotError(f"{path}: {error}") from None
         for option in left_out:
-            if _value_of(f"--{option}", typed) is None:
+            if value_of(f"--{option}", typed) is None:
                 rank_zero_only(print)(f"--{option} is not taken from the checkpoint: paths are yours to type.")
         return {"name": record["name"], **options}
 
@@ -241,11 +239,8 @@ class FewShotCLI(LightningCLI):
         told = f"Stopped by {stopped.signal.name} after outer step {steps}"
         if not last.exists() or self.trainer.checkpoint_callback is None:
             return f"{told}; nothing was kept."
-        words = [word for word in self.words if not re.match("--(ckpt_path|overwrite)=", word)]
-        for option in ("--ckpt_path", "--overwrite"):
-            while option in words:
-                del words[words.index(option) : words.index(option) + 2]
-        return f"{told}. To go on: {shlex.join(['fewshot', *words, '--ckpt_path', str(last)])}"
+        words = ["fewshot", *without(self.words, "--ckpt_path", "--overwrite"), "--ckpt_path", str(last)]
+        return f"{told}. To go on: {shlex.join(words)}"
 
     def test(self, **options: Any) -> None:
         """Tests without Lightning's own table: :class:`Report` prints a better one."""
@@ -255,7 +250,7 @@ class FewShotCLI(LightningCLI):
         """Runs a method of the Trainer; if that is refused before it begins, no empty log stays behind."""
         try:
             method(**options)
-        except (FewShotError, MisconfigurationException):
+        except BaseException:
             if self.logger is not None and not SaveOptions.began(self.logger):
                 folder = Path(self.logger.log_dir)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -263,52 +258,6 @@ class FewShotCLI(LightningCLI):
                     for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty
                         parent.rmdir()
             raise
-
-
-def name_of(config: Any) -> str:
-    """The name of a run: as typed, or that of its config file, or of its data and model.
-
-    Raises:
-        FewShotError: If it can be no folder's.
-    """
-    files = [Path(str(file)).stem for file in config.config or []]
-    classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
-    made_up = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
-    name = made_up if config.name is None else config.name
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise FewShotError(f"--name {name!r} must be letters, digits, '_', '-' and '.': it names a folder")
-    return name
-
-
-def checkpoints_of(config: Any) -> Path:
-    """The folder of a run's checkpoints."""
-    return Path(config.trainer.default_root_dir or ".", "checkpoints", name_of(config))
-
-
-def _found(words: Sequence[Any]) -> list[str]:
-    """The words, with the configs and checkpoints that come with fewshot in place of their names."""
-    finders: dict[str, Callable[[str], Path]]
-    finders = {"--config": config_path, "-c": config_path, "--ckpt_path": checkpoint_path}
-    found = [str(word) for word in words]
-    for index, word in enumerate(found):
-        option, equals, value = word.partition("=")
-        before = found[index - 1] if index else ""
-        if option in finders and equals:
-            found[index] = f"{option}={finders[option](value)}"
-        elif before in finders and word and not word.startswith("{"):  # a config may be typed as it is
-            found[index] = str(finders[before](word))
-    return found
-
-
-def _value_of(option: str, args: list[str]) -> str | None:
-    """The last value of an option, given as ``--option value`` or ``--option=value``."""
-    value = None
-    for index, arg in enumerate(args):
-        if arg == option and index + 1 < len(args):
-            value = args[index + 1]
-        elif arg.startswith(f"{option}="):
-            value = arg.partition("=")[2]
-    return value
 
 
 def prepare() -> None:

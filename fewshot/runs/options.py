@@ -14,6 +14,7 @@ from fewshot import __version__
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY
 from fewshot.evaluation.curves import STARTED_AT
+from fewshot.files import write_text
 
 
 def flat(options: Any, prefix: str = "") -> dict[str, Any]:
@@ -65,7 +66,7 @@ class SaveOptions(SaveConfigCallback):
         text = self.parser.dump(self.config)
         folder = Path(trainer.logger.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(text)
+        write_text(folder / "config.yaml", text)
         writer = trainer.logger.experiment
         writer.add_text("config", f"```yaml\n{text}\n```")
         # add_hparams would open a run of its own, and Lightning would log a metric of its own.

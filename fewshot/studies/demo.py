@@ -7,7 +7,7 @@ from rich.table import Table
 from fewshot.evaluation import Report, read_curve
 from fewshot.evaluation.measure import label
 from fewshot.objectives import CLASSIFICATION
-from fewshot.plots import curves_figure
+from fewshot.plots import curves_figure, save
 from fewshot.runs import run
 from fewshot.studies.driver import config_of, train
 from fewshot.terminal import console
@@ -45,6 +45,6 @@ def demo(
             cells.append(CLASSIFICATION.show(report["accuracy"], report["ci95"]))
         table.add_row(label(algorithm, report["transductive"]), *cells)
     picture = folder / "curves.png"
-    curves_figure(curves, "validation accuracy", percent=True).savefig(picture, dpi=150)
+    save(curves_figure(curves, "validation accuracy", percent=True), picture)
     console().print(table)
     console().print(f"Curves: {picture}", soft_wrap=True)

@@ -14,8 +14,9 @@ from fewshot.data import SinusoidDataModule
 from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.measure import Row, shown
+from fewshot.files import write_text
 from fewshot.objectives import BY_METRIC
-from fewshot.plots import fits_grid
+from fewshot.plots import fits_grid, save
 from fewshot.studies.driver import config_of, draw, train
 from fewshot.studies.meta_loss import THETA, descent_directions, meta_loss_figure, minima
 from fewshot.studies.tables import hardware, markdown, sections
@@ -106,7 +107,7 @@ def family(
         tables |= omniglot(folder, report, {"test_episodes": episodes, **({} if root is None else {"root": str(root)})})
     if "meta_loss" in parts:
         tables |= meta_loss(report)
-    (report / "tables.md").write_text(f"Tables of `make family`: {hardware()}.\n\n{sections(tables)}")
+    write_text(report / "tables.md", f"Tables of `make family`: {hardware()}.\n\n{sections(tables)}")
     print(f"Tables and figures: {report}")
 
 
@@ -123,7 +124,7 @@ def sinusoid(folder: Path, report: Path, episodes: int) -> dict[str, str]:
     pairs = compare(best(folder, names), adaptation_steps=[1, 5, 10], folder=place, data=data)
     shutil.copy(place / "mse.png", report / "sinusoid_steps.png")
     draw(names, folder, report / "sinusoid_curves.png", tag="val/mse")
-    fits(folder, names).savefig(report / "sinusoid_fits.png", dpi=100)
+    save(fits(folder, names), report / "sinusoid_fits.png", dpi=100)
     return {
         "Sinusoids, mean squared error after so many inner steps on 5 points": steps_table(rows, names),
         "Sinusoids, paired differences from MAML": pairs_table([p for p in pairs if p["first"] == names[0]]),
@@ -171,7 +172,7 @@ def omniglot(folder: Path, report: Path, data: dict[str, object]) -> dict[str, s
 
 def meta_loss(report: Path) -> dict[str, str]:
     """The meta-loss of the toy problem, and how far apart four algorithms would go from one point."""
-    meta_loss_figure().savefig(report / "meta_loss.png", dpi=100)
+    save(meta_loss_figure(), report / "meta_loss.png", dpi=100)
     lowest = [
         (steps, f"{low.a:.1f}, {low.b:.1f}", f"{low.loss:.1g}", f"{low.basin:.1%}")
         for steps, low in minima(range(21)).items()

@@ -9,6 +9,7 @@ from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
+from fewshot.files import write_text
 from fewshot.objectives import NOT_FINITE
 from fewshot.studies.driver import config_of, draw, train
 from fewshot.studies.tables import hardware, markdown, sections
@@ -77,7 +78,7 @@ def homework(
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     figures(folder, report)
-    (report / "tables.md").write_text(f"Tables of `make homework`: {hardware()}.\n\n{tables(folder, tested)}")
+    write_text(report / "tables.md", f"Tables of `make homework`: {hardware()}.\n\n{tables(folder, tested)}")
     print(f"Tables and figures: {report}")
 
 
