@@ -1,6 +1,5 @@
 """What a run keeps: its best state and its last one."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_info
 
 from fewshot import signals
+from fewshot.files import write_bytes
 from fewshot.objectives import Objective
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -81,7 +81,7 @@ class BestCheckpoint(ModelCheckpoint):
             for name in (BEST, LAST):  # of a run that the user agreed to lose
                 self.file.with_name(name).unlink(missing_ok=True)
             if self.inherited is not None:
-                shutil.copyfile(self.inherited, self.file)
+                write_bytes(self.file, self.inherited.read_bytes())
         elif self.outdated and self.file.exists():
             aside = self.file.with_name(f"best_until_{trainer.global_step}.ckpt")
             self.file.replace(aside)
@@ -112,6 +112,20 @@ class LastCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """There is nothing to remember."""
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on signals wait for the end of an outer step."""
+        super().on_train_start(trainer, pl_module)
+        self.saved_at = time.monotonic()
+        signals.wait(True)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Ends the run whose end a validation preceded.
+
+        Raises:
+            Stopped: In all processes.
+        """
+        self._end()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -124,33 +138,21 @@ class LastCheckpoint(ModelCheckpoint):
         if (batch_idx + 1) % trainer.accumulate_grad_batches or loop.batch_progress.is_last_batch:
             return
         due = 0.5 * (time.monotonic() - self.saved_at > 60 * self.minutes)
-        wish = torch.tensor(max(signals.asked(), due), device=trainer.strategy.root_device)
-        wish = trainer.strategy.reduce(wish, reduce_op="max")  # over the processes
+        wish = max(signals.asked(), due)
+        if trainer.world_size > 1:  # what any of the processes wishes
+            own = torch.tensor(wish, device=trainer.strategy.root_device)
+            wish = trainer.strategy.reduce(own, reduce_op="max").item()
         self.stop = int(wish)
         # A validation that is due comes first, and saves.
-        if wish > 0 and not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
+        if wish and not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
             self._save(trainer)
             self._end()
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Ends the run after the validation that came before the end.
-
-        Raises:
-            Stopped: As above.
-        """
-        self._end()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the outer steps since the last validation."""
         signals.wait(False)
         if self._last_global_step_saved != trainer.global_step:
             self._save(trainer)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From now on signals wait for the end of an outer step."""
-        super().on_train_start(trainer, pl_module)
-        self.saved_at = time.monotonic()
-        signals.wait(True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """From now on signals end the process at once."""
