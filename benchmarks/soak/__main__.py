@@ -22,14 +22,14 @@ from benchmarks.soak.case import Case, Lost
 from fewshot.studies.tables import hardware, markdown
 
 KINDS = {
-    "kill": (stopped.kill, 18),
-    "signals": (stopped.signals, 15),
-    "moved": (stopped.moved, 4),
-    "twice": (stopped.twice, 4),
-    "disk": (stopped.disk, 4),
-    "bytes": (damaged.damage, 17),
-    "arguments": (arguments.arguments, 34),
-    "checkpoints": (hostile.hostile, 4),
+    "kill": (stopped.kill, 12),
+    "signals": (stopped.signals, 11),
+    "moved": (stopped.moved, 3),
+    "twice": (stopped.twice, 3),
+    "disk": (stopped.disk, 3),
+    "bytes": (damaged.damage, 20),
+    "arguments": (arguments.arguments, 45),
+    "checkpoints": (hostile.hostile, 3),
 }
 """The kinds of attack, and each one's share of the time in percent."""
 
