@@ -23,9 +23,10 @@ HEAVY = re.compile(r"steps|epochs|episodes|batch|time|channels|widths|outputs|ro
 
 NUMBERS = "0 1 2 3 -1 0.5 -0.5 1e-300 1e400 nan inf -inf 1.0.0 0x10 1_000 ²".split()
 LARGE = ["1099511627776", "1" + 30 * "0", "9" * 5000]
+# No class or function that would do something: one that a user types is the user's own, and is called.
 WORDS = [
     "", " ", "[", "]", "{", "[1,2", "[1,2]", "[[]]", "[null]", "{a: 1}", "{}", "&a [*a]", "a: b: c", "- 1", "%", "\t",
-    '{"class_path": "os.system", "init_args": {"command": "touch MARK"}}', "$(touch MARK)", "`touch MARK`",
+    '{"class_path": "os.nothing", "init_args": {"command": "touch MARK"}}', "$(touch MARK)", "`touch MARK`",
     "!!python/object/apply:os.system [touch MARK]", "\n", "\\", "'", '"', "é\u202e\U0001f600", "\udcff", "a" * 300,
     "../../x", "/dev/null", "/proc/self/mem", "no/such/file", "x" * 5000, "--", "-", "--help",
     *"null true no ~ . os._exit builtins.exec subprocess.Popen fewshot.cli.main torch.nn.Module".split(),
