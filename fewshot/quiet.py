@@ -13,6 +13,7 @@ HINTS = (
     "The number of training batches .* is smaller than the logging interval",
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
     "Checkpoint directory .* exists and is not empty",
+    "It is recommended to use `self.log.*sync_dist=True",  # of what all processes know already
     "Found .* module.* in eval mode at the start of training",  # the batch norms of a frozen backbone
 )
 NOISE = (

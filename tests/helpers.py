@@ -125,6 +125,35 @@ def best(root: Path, run: str = "glyphs_maml") -> Path:
     return root / "checkpoints" / run / "best.ckpt"
 
 
+def last(root: Path) -> Path:
+    """The last checkpoint of a run named mine."""
+    return best(root, "mine").with_name("last.ckpt")
+
+
+def state(root: Path) -> dict:
+    """What is in it."""
+    return torch.load(last(root), weights_only=True)
+
+
+def tensors(nested: object, path: str = "") -> dict[str, Tensor]:
+    """All tensors of a nested state, by their path."""
+    if isinstance(nested, Tensor):
+        return {path: nested}
+    pairs = nested.items() if isinstance(nested, dict) else enumerate(nested) if isinstance(nested, list) else ()
+    return {name: value for key, part in pairs for name, value in tensors(part, f"{path}/{key}").items()}
+
+
+def same(one: dict, other: dict) -> None:
+    """Weights, learned rates, optimiser and schedule, bit for bit."""
+    for part in ("state_dict", "optimizer_states"):
+        ours, theirs = tensors(one[part]), tensors(other[part])
+        assert len(ours) == len(theirs)
+        assert ours or part == "optimizer_states"  # plain SGD has none
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert one["lr_schedulers"] == other["lr_schedulers"]
+    assert one["global_step"] == other["global_step"]
+
+
 def reports(root: Path) -> list[dict]:
     """What tests wrote, in the order of their names."""
     return [json.loads(file.read_text()) for file in sorted(root.glob("logs/*/test/*/test.json"))]

@@ -29,6 +29,7 @@ from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
 from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions, flat
+from fewshot.runs.start import SameStart
 from fewshot.runs.words import checkpoints_of, found, name_of, value_of, without
 from fewshot.trust import options_of, trusted_by
 
@@ -41,6 +42,9 @@ class FewShotCLI(LightningCLI):
 
     logger: TensorBoardLogger | None = None
     """The logger that is made where the user configures none."""
+
+    taken: int = 0
+    """The outer steps that the checkpoint has taken with which the run begins."""
 
     goes_on, done = False, False
     """Whether the run goes on with its own last checkpoint (``--ckpt_path last``), and whether that was its end."""
@@ -100,6 +104,7 @@ class FewShotCLI(LightningCLI):
                 return
             typed = [*typed, "--ckpt_path", path]
         self.checkpoint = read_checkpoint(path)
+        self.taken = self.checkpoint["global_step"]
         self.record = self._record(path, typed)
         first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
         self.config = parser.parse_args([*typed[:first], "--config", json.dumps(self.record), *typed[first:]])
@@ -141,7 +146,7 @@ class FewShotCLI(LightningCLI):
         root, folder = Path(config.trainer.default_root_dir or "."), checkpoints_of(config)
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
         if self.subcommand == "fit":
-            callbacks.append(StopWhereNotFinite())
+            callbacks += [StopWhereNotFinite(), SameStart(self.taken)]
         if self.subcommand == "fit" and config.trainer.enable_checkpointing is not False:
             if config.checkpoint_minutes < 0:
                 raise FewShotError(f"--checkpoint_minutes must not be negative, got {config.checkpoint_minutes}")
@@ -180,7 +185,7 @@ class FewShotCLI(LightningCLI):
             return
         if "optimizer_states" not in self.checkpoint:
             raise FewShotError(f"{config.ckpt_path} is exported: it can be tested, but its training cannot go on")
-        done, steps = self.checkpoint["global_step"], config.trainer.max_steps
+        done, steps = self.taken, config.trainer.max_steps
         if 0 < steps <= done and self.goes_on:
             rank_zero_only(print)(f"{config.ckpt_path} has taken all {done} outer steps: there is nothing to do.")
             self.done = True
@@ -214,8 +219,7 @@ class FewShotCLI(LightningCLI):
         resumed = None if config.ckpt_path is None else Path(config.ckpt_path)
         claim: AbstractContextManager = nullcontext()
         if keeps and self.trainer.is_global_zero and not config.trainer.fast_dev_run:
-            steps = 0 if resumed is None else self.checkpoint["global_step"]
-            claim = claimed(checkpoints_of(config), resumed, steps, config.overwrite)
+            claim = claimed(checkpoints_of(config), resumed, self.taken, config.overwrite)
         try:
             with claim:
                 self._start(self.trainer.fit, **options)
@@ -248,6 +252,7 @@ class FewShotCLI(LightningCLI):
 
     def _start(self, method: Callable[..., Any], **options: Any) -> None:
         """Runs a method of the Trainer; if that is refused before it begins, no empty log stays behind."""
+        self.trainer.precision_plugin.convert_module(self.model)  # first: Lightning would round float64 as it restores
         try:
             method(**options)
         except BaseException:

@@ -22,6 +22,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def data(omniglot: Path) -> list[str]:
+    """The options of the data."""
+    return ["--data=OmniglotDataModule", f"--data.root={omniglot}", "--name=mine", *SMALL_NETWORK, *TINY,
+            "--data.meta_batch_size=4", "--trainer.logger=false"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def maml(data: list[str]) -> list[str]:
+    """Trains a MAML."""
+    return ["fit", "--model=MAMLModule", "--model.network=Conv4", "--model.learn_inner_lr=per-step", *data,
+            "--trainer.max_steps=30", "--trainer.val_check_interval=10"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def reptile(data: list[str]) -> list[str]:
+    """Trains a Reptile, whose inner Adam goes on from step to step."""
+    return ["fit", "--model=ReptileModule", "--model.network=Conv4", "--model.test_adaptation_steps=2", *data,
+            "--data.shots=3", "--data.queries=1"]  # fmt: skip
+
+
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs a training to which a signal comes, Ctrl-C if no other, during an outer step."""

@@ -1,80 +1,27 @@
-"""Runs that are cut off, resumed, or shared between processes end where one uninterrupted process ends."""
+"""Runs that are cut off and resumed end where an uninterrupted one ends."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import SMALL_NETWORK, TINY, best
-from torch import Tensor
+from helpers import SMALL_NETWORK, TINY, best, last, same, state
 
 from fewshot import signals
 from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
-from fewshot.data import GlyphsDataModule
 from fewshot.errors import FewShotError
 
 STEP_LR = ["--model.lr_scheduler=StepLR", "--model.lr_scheduler.step_size=7"]
 SCHEDULES = {"StepLR": STEP_LR, "cosine": ["--model.lr_scheduler=cosine"]}
 
 
-@pytest.fixture(scope="module")
-def data(omniglot: Path) -> list[str]:
-    """The options of the data."""
-    return ["--data=OmniglotDataModule", f"--data.root={omniglot}", "--name=mine", *SMALL_NETWORK, *TINY,
-            "--data.meta_batch_size=4", "--trainer.logger=false"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def maml(data: list[str]) -> list[str]:
-    """Trains a MAML."""
-    return ["fit", "--model=MAMLModule", "--model.network=Conv4", "--model.learn_inner_lr=per-step", *data,
-            "--trainer.max_steps=30", "--trainer.val_check_interval=10"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def reptile(data: list[str]) -> list[str]:
-    """Trains a Reptile, whose inner Adam goes on from step to step."""
-    return ["fit", "--model=ReptileModule", "--model.network=Conv4", "--model.test_adaptation_steps=2", *data,
-            "--data.shots=3", "--data.queries=1"]  # fmt: skip
-
-
-def last(root: Path) -> Path:
-    return best(root, "mine").with_name("last.ckpt")
-
-
-def state(root: Path) -> dict:
-    return torch.load(last(root), weights_only=True)
-
-
-def tensors(nested: object, path: str = "") -> dict[str, Tensor]:
-    """All tensors of a nested state, by their path."""
-    if isinstance(nested, Tensor):
-        return {path: nested}
-    pairs = nested.items() if isinstance(nested, dict) else enumerate(nested) if isinstance(nested, list) else ()
-    return {name: value for key, part in pairs for name, value in tensors(part, f"{path}/{key}").items()}
-
-
 def callbacks(checkpoint: dict) -> dict[str, object]:
     """The best score, and of what."""
     (state,) = (state for key, state in checkpoint["callbacks"].items() if "val/accuracy" in key)
     return {name: state[name] for name in ("best_model_score", "validations")}
-
-
-def same(one: dict, other: dict) -> None:
-    """Weights, learned rates, optimiser and schedule, bit for bit."""
-    for part in ("state_dict", "optimizer_states"):
-        ours, theirs = tensors(one[part]), tensors(other[part])
-        assert len(ours) == len(theirs)
-        assert ours or part == "optimizer_states"  # plain SGD has none
-        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
-    assert one["lr_schedulers"] == other["lr_schedulers"]
-    assert one["global_step"] == other["global_step"]
 
 
 @pytest.fixture(scope="module")
@@ -193,36 +140,3 @@ def test_resuming_tells_what_is_different(trained, tmp_path, capsys):
     screen = capsys.readouterr().out
     assert "Resuming with model.meta_lr = 0.01; the checkpoint had 0.001." in screen
     assert "Resuming with data.meta_batch_size = 4; the checkpoint had 2." in screen
-
-
-def test_two_processes_take_the_same_outer_steps_as_one(maml, reptile, tmp_path):
-    """Four tasks on one process, and two on each of two, in float64: the same weights up to the order of sums."""
-    (tmp_path / "commands.py").write_text(
-        "import json, sys\n"
-        "from fewshot.cli import main\n"
-        "for words in json.loads(sys.argv[1]):\n"  # both in one start of two processes, which takes ten seconds
-        "    main(words)\n"
-    )
-    options = [*STEP_LR, "--trainer.max_steps=3", "--trainer.precision=64-true", "--trainer.accelerator=cpu"]
-    learners = {"maml": [*maml, *options], "reptile": [*reptile, *options]}
-    for name, words in learners.items():
-        main([*words, f"--trainer.default_root_dir={tmp_path / 'one' / name}", "--trainer.devices=1"])
-    two = [
-        [*words, f"--trainer.default_root_dir={tmp_path / 'two' / name}", "--trainer.devices=2",
-         "--trainer.strategy=ddp"]
-        for name, words in learners.items()
-    ]  # fmt: skip
-    subprocess.run([sys.executable, "-m", "commands", json.dumps(two)], check=True, capture_output=True, timeout=300,
-                   env={**os.environ, "PYTHONPATH": str(tmp_path)})  # fmt: skip
-    for learner in learners:
-        ours, theirs = (tensors(state(tmp_path / place / learner)["state_dict"]) for place in ("one", "two"))
-        for name, value in ours.items():
-            # Adam divides by the root of squared gradients: rounding of 1e-16 grows, by the third step to some 1e-10.
-            torch.testing.assert_close(value, theirs[name], rtol=1e-7, atol=1e-9, msg=f"{learner}: {name}")
-
-
-def test_tasks_that_cannot_be_shared_out_are_refused():
-    data = GlyphsDataModule(meta_batch_size=3)
-    data.trainer = SimpleNamespace(world_size=2)
-    with pytest.raises(FewShotError, match=r"3 tasks \(meta_batch_size\) cannot be shared out evenly over 2 devices"):
-        data.setup("fit")
