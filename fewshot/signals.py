@@ -24,6 +24,7 @@ class Stopped(SystemExit):
 
 
 class _State:
+    active: bool = False  # whether the signals are ours
     asked: int = 0  # the signal that came, 0 if none did
     waits: bool = False  # whether somebody looks at it between two outer steps
 
@@ -32,24 +33,25 @@ class _State:
 def stoppable() -> Iterator[None]:
     """Lets the first signal raise :class:`Stopped`, or wait for :func:`asked`; a second one ends the process at once.
 
-    What the process was started to ignore (``nohup``) stays ignored.
+    What the process was started to ignore (``nohup``) stays ignored. Within another one it changes nothing.
     """
-    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+    if _State.active or threading.current_thread() is not threading.main_thread():  # only there can handlers be set
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    _State.asked, _State.waits = 0, False
+    _State.active, _State.asked, _State.waits = True, 0, False
     _install()
     try:
         yield
     finally:
+        _State.active = False
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def wait(waits: bool) -> None:
     """Lets a signal wait until somebody asks for it, or no longer; takes it back from whoever took it meanwhile."""
-    if waits and threading.current_thread() is threading.main_thread():
+    if waits and _State.active:
         _install()
     _State.waits = waits
 

@@ -6,13 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from fewshot.errors import FewShotError
 
 WORD = re.compile(r"[\w-]+", re.ASCII)
 CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+KEY = re.compile(r"(?!verify$)[A-Za-z_]\w*", re.ASCII)
+"""Names of options that a checkpoint may give at all: whether files are verified is the user's own to say."""
 OURS = re.compile(r"fewshot\.(algorithms|networks|data)\.[\w.]+", re.ASCII)
 PATH = re.compile(r"(?!class_path$)(.*_)?(root|dir|path|folder|file)s?")
 """Names of options that are paths."""
@@ -40,59 +41,62 @@ def options_of(
     left_out: list[str] = []
     nothing = object()
 
-    def walk(value: Any, name: str, key: str) -> Any:
+    def walk(value: Any, name: str) -> Any:
         if isinstance(value, dict):
-            pairs = ((str(part), walk(below, f"{name}.{part}", str(part))) for part, below in value.items())
-            return {part: below for part, below in pairs if below is not nothing}
+            # The parser takes a dot in a key for the next level.
+            pairs = ((key, walk(below, f"{name}.{key}")) for key, below in value.items() if KEY.fullmatch(str(key)))
+            return {key: below for key, below in pairs if below is not nothing}
         if isinstance(value, list | tuple):
-            return [part for part in (walk(below, name, key) for below in value) if part is not nothing]
-        if isinstance(value, str) and not _is_plain(value, name, key, trusted):
-            left_out.append(name.replace(".init_args", ""))
-            return nothing
-        plain = value is None or isinstance(value, str) or (isinstance(value, bool | int | float) and key != "verify")
-        return value if plain else nothing
+            parts = [walk(below, name) for below in value]
+            return nothing if nothing in parts else parts
+        if value is None or isinstance(value, bool | int | float) or _is_plain(value, name, trusted):
+            return value
+        left_out.append(name)
+        return nothing
 
     try:
-        return {part: walk(config[part], part, part) for part in parts}, left_out
+        return {part: walk(config[part], part) for part in parts}, list(dict.fromkeys(left_out))
     except RecursionError:
         raise FewShotError("the checkpoint's options are nested without an end") from None
 
 
-def _is_plain(text: str, name: str, key: str, trusted: Collection[str]) -> bool:
+def _is_plain(text: Any, name: str, trusted: Collection[str]) -> bool:
     """Whether a text may come from a checkpoint: a word, or a class that is ours or trusted."""
+    if not isinstance(text, str) or PATH.fullmatch(name.rpartition(".")[2]):
+        return False
     if name == "model.init_args.adapt":  # names of weights, which look like classes and are never imported
         return True
-    if PATH.fullmatch(key) or not (CLASS.fullmatch(text) or WORD.fullmatch(text)):
+    if not (WORD.fullmatch(text) or CLASS.fullmatch(text)):
         return False
+    if Path(text).is_file():  # the parser would take it for a config
+        raise FewShotError(f"the checkpoint's {name} {text!r} is the name of a file here: work in another folder")
     if CLASS.fullmatch(text):
         _check(text, name, trusted)
-    elif Path(text).is_file():  # the parser would take it for a config
-        raise FewShotError(f"the checkpoint's {name} {text!r} is the name of a file here: work in another folder")
     return True
 
 
 def _check(path: str, name: str, trusted: Collection[str]) -> None:
     """Refuses a class that is neither ours, nor an optimiser or schedule of torch, nor trusted."""
     module, _, short = path.rpartition(".")
-    if any(path == one or path.startswith(f"{one}.") for one in trusted):
+    if path in trusted or (module.startswith("torch.optim") and _is_class(module, short, ["torch.optim"])):
         return
-    if OURS.fullmatch(path):
-        try:
-            found = getattr(import_module(module), short, None)
-        except ImportError:
-            found = None
-        if isinstance(found, type) and found.__module__.startswith("fewshot."):
-            return
-    if module in ("torch.optim", "torch.optim.lr_scheduler"):
-        found = getattr(import_module(module), short, None)
-        kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-        if isinstance(found, type) and issubclass(found, kinds):
-            return
+    homes = [*trusted, *(["fewshot"] if OURS.fullmatch(path) else [])]
+    if any(f"{module}.".startswith(f"{home}.") for home in homes) and _is_class(module, short, homes):
+        return
     option = name.replace(".init_args", "").replace(".class_path", "")
     raise FewShotError(
         f"the checkpoint wants the class {path} for --{option}, which is not one of fewshot: a stranger's could do "
         f"anything. If you know it, say so: --trust {module}"
     )
+
+
+def _is_class(module: str, name: str, homes: Collection[str]) -> bool:
+    """Whether a module has a class of that name which was defined there or thereabouts, not imported from elsewhere."""
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and any(f"{found.__module__}.".startswith(f"{home}.") for home in homes)
 
 
 def trusted_by(words: Sequence[str]) -> set[str]:
@@ -103,19 +107,30 @@ def trusted_by(words: Sequence[str]) -> set[str]:
         value = value if equals else after
         if option == "--trust":
             found.update(re.findall(r"[\w.]+", value))
-        if re.match(r"--(model|data)\b", option) and not PATH.fullmatch(option.rpartition(".")[2]):
-            found.update(_classes(value))
+        if re.match(r"--(model|data)\b", option):
+            found.update(_classes(_read(value), option.rpartition(".")[2]))
         if option in ("--config", "-c") and Path(value).is_file():
-            try:
-                found.update(_classes(yaml.safe_load(Path(value).read_text())))
-            except (OSError, ValueError, yaml.YAMLError, RecursionError):
-                continue  # the parser says what is wrong with it
+            config = _read(Path(value).read_bytes())
+            parts = [config.get(part) for part in ("model", "data")] if isinstance(config, dict) else []
+            found.update(_classes(parts))
     return found
 
 
-def _classes(value: Any) -> Iterator[str]:
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _classes(part)
-    elif isinstance(value, str) and CLASS.fullmatch(value):
+def _read(text: str | bytes) -> Any:
+    """What a text in YAML says; nothing, if it is none: the parser tells what is wrong with it."""
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError, RecursionError):
+        return None
+
+
+def _classes(value: Any, key: str = "") -> Iterator[str]:
+    """The classes that nested options name."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _classes(part, str(name))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _classes(part, key)
+    elif isinstance(value, str) and CLASS.fullmatch(value) and not PATH.fullmatch(key):
         yield value

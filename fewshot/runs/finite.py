@@ -37,7 +37,8 @@ class StopWhereNotFinite(Callback):
         """
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
         if gradients and getattr(trainer.precision_plugin, "scaler", None) is None:  # a scaler skips such steps
-            self._note("gradient", torch.stack(torch._foreach_norm(gradients)).sum(), trainer)
+            largest = torch.stack(torch._foreach_norm(gradients, float("inf")))  # no sum that could overflow
+            self._note("gradient", largest.max(), trainer)
         if pl_module.device.type == "cpu" or (trainer.global_step + 1) % EVERY_N_STEPS == 0:
             self._stop_if_noted(trainer)
 
@@ -67,6 +68,4 @@ class StopWhereNotFinite(Callback):
 
     @staticmethod
     def _outcome(trainer: Trainer) -> str:
-        folder = getattr(trainer.checkpoint_callback, "dirpath", None)
-        kept = f", and {folder} keeps what was saved before" if folder else ""
-        return f"training has stopped{kept}; {ADVICE}"
+        return f"training has stopped, and keeps what was saved before; {ADVICE}"

@@ -6,6 +6,8 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from copy import deepcopy
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,9 @@ class FewShotCLI(LightningCLI):
 
     logger: TensorBoardLogger | None = None
     """The logger that is made where the user configures none."""
+
+    best: BestCheckpoint | None = None
+    """What keeps the run's best state, if it keeps any."""
 
     taken: int = 0
     """The outer steps that the checkpoint has taken with which the run begins."""
@@ -119,12 +124,12 @@ class FewShotCLI(LightningCLI):
         """The options that the checkpoint may decide."""
         record = self.checkpoint[KEY]
         try:
-            options, left_out = options_of(record["config"], trusted_by(typed))
+            options, self.left_out = options_of(record["config"], trusted_by(typed))
         except FewShotError as error:
             raise FewShotError(f"{path}: {error}") from None
-        for option in left_out:
-            if value_of(f"--{option}", typed) is None:
-                rank_zero_only(print)(f"--{option} is not taken from the checkpoint: paths are yours to type.")
+        for option in (f"--{name.replace('.init_args', '')}" for name in self.left_out):
+            if value_of(option, typed) is None:
+                rank_zero_only(print)(f"{option} is not taken from the checkpoint: give it if need be.")
         return {"name": record["name"], **options}
 
     def _parse_ckpt_path(self) -> None:
@@ -138,7 +143,8 @@ class FewShotCLI(LightningCLI):
         if isinstance(interval, int):
             if interval < 1:
                 raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
-            config.trainer.val_check_interval = min(interval, steps) if steps > 0 else interval
+            batches = max(1, config.trainer.accumulate_grad_batches)  # of an outer step, which Lightning counts
+            config.trainer.val_check_interval = batches * (min(interval, steps) if steps > 0 else interval)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
@@ -147,12 +153,13 @@ class FewShotCLI(LightningCLI):
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
         if self.subcommand == "fit":
             callbacks += [StopWhereNotFinite(), SameStart(self.taken)]
-        if self.subcommand == "fit" and config.trainer.enable_checkpointing is not False:
+        keeps = config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run
+        if self.subcommand == "fit" and keeps:
             if config.checkpoint_minutes < 0:
                 raise FewShotError(f"--checkpoint_minutes must not be negative, got {config.checkpoint_minutes}")
             resumed = None if config.ckpt_path is None else Path(config.ckpt_path)
-            callbacks.append(BestCheckpoint(folder, self.model.objective, resumed))
-            callbacks.append(LastCheckpoint(folder, config.checkpoint_minutes))
+            self.best = BestCheckpoint(folder, self.model.objective, resumed)
+            callbacks += [self.best, LastCheckpoint(folder, config.checkpoint_minutes)]
         if config.trainer.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
         self.trainer_defaults["callbacks"] = callbacks
@@ -196,7 +203,7 @@ class FewShotCLI(LightningCLI):
                 f"from the beginning, to more than {steps}"
             )
         options = json.loads(self._parser("fit").dump(config, format="json"))
-        then = self.parser.parse_args(["fit", "--config", json.dumps(self.record)])
+        then = self.parser.parse_args(["fit", "--config", json.dumps(self._begun_with(options))])
         theirs = json.loads(self._parser("fit").dump(then.fit, format="json"))  # with today's defaults
         before, now = (flat({part: those[part] for part in ("model", "data")}) for those in (theirs, options))
         optimizers = [options.get("model.optimizer.class_path") for options in (before, now)]
@@ -211,15 +218,24 @@ class FewShotCLI(LightningCLI):
                     f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}."
                 )
 
+    def _begun_with(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options of the checkpoint's run; those that it may not decide as they are now."""
+        record = deepcopy(self.record)
+        for name in self.left_out:
+            *way, last = name.split(".")
+            theirs, ours = (reduce(lambda part, key: part.get(key, {}), way, whole) for whole in (record, options))
+            if last in ours:
+                theirs[last] = ours[last]
+        return record
+
     def fit(self, **options: Any) -> None:
         """Trains, and says what was kept, even if the process is told to end."""
         if self.done:
             return
-        config, keeps = self.config.fit, isinstance(self.trainer.checkpoint_callback, BestCheckpoint)
-        resumed = None if config.ckpt_path is None else Path(config.ckpt_path)
+        config = self.config.fit
         claim: AbstractContextManager = nullcontext()
-        if keeps and self.trainer.is_global_zero and not config.trainer.fast_dev_run:
-            claim = claimed(checkpoints_of(config), resumed, self.taken, config.overwrite)
+        if self.best is not None and self.trainer.is_global_zero:
+            claim = claimed(checkpoints_of(config), self.best.resumed, self.taken, config.overwrite)
         try:
             with claim:
                 self._start(self.trainer.fit, **options)
@@ -232,16 +248,15 @@ class FewShotCLI(LightningCLI):
         self._tell_what_was_kept()
 
     def _tell_what_was_kept(self) -> None:
-        best = self.trainer.checkpoint_callback
-        if isinstance(best, BestCheckpoint) and best.best_model_score is not None:
-            score = f"Best: {best.monitor} {best.best_model_score:.4f} in {best.best_model_path}"
+        if self.best is not None and self.best.best_model_score is not None:
+            score = f"Best: {self.best.monitor} {self.best.best_model_score:.4f} in {self.best.best_model_path}"
             rank_zero_only(print)(f"{score}\nLogs: {self.trainer.log_dir}")
 
     def _how_to_go_on(self, stopped: signals.Stopped) -> str:
         """What was kept, and the command that goes on."""
         last, steps = checkpoints_of(self.config.fit) / LAST, self.trainer.global_step
         told = f"Stopped by {stopped.signal.name} after outer step {steps}"
-        if not last.exists() or self.trainer.checkpoint_callback is None:
+        if not last.exists() or self.best is None:
             return f"{told}; nothing was kept."
         words = ["fewshot", *without(self.words, "--ckpt_path", "--overwrite"), "--ckpt_path", str(last)]
         return f"{told}. To go on: {shlex.join(words)}"
@@ -282,23 +297,24 @@ def run(args: list[str] | None = None, description: str | None = None) -> FewSho
         FewShotError: If the user made a mistake.
     """
     prepare()
-    return FewShotCLI(
-        EpisodicModule,
-        EpisodicDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        parser_class=Parser,
-        parser_kwargs={"prog": "fewshot", "description": description or fewshot.__doc__},
-        save_config_callback=SaveOptions,
-        save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults={
-            "check_val_every_n_epoch": None,  # count outer steps
-            "val_check_interval": 500,
-            "num_sanity_val_steps": 0,
-            "enable_model_summary": False,
-            "inference_mode": False,  # MAML takes gradients while it is tested
-        },
-        args=args,
-    )
+    with signals.stoppable():
+        return FewShotCLI(
+            EpisodicModule,
+            EpisodicDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={"prog": "fewshot", "description": description or fewshot.__doc__},
+            save_config_callback=SaveOptions,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={
+                "check_val_every_n_epoch": None,  # count outer steps
+                "val_check_interval": 500,
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+                "inference_mode": False,  # MAML takes gradients while it is tested
+            },
+            args=args,
+        )

@@ -33,7 +33,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(
             folder, filename="best", monitor=f"val/{objective.metric}", mode=mode, enable_version_counter=False
         )
-        self.file = folder / BEST
+        self.file = Path(str(self.dirpath), BEST)  # as Lightning spells it, or it would take the file for another's
         self.validations: dict[str, Any] = {}  # what decides their result, but for the weights
         self.resumed = resumed
         self.inherited: Path | None = None  # where the best state lies that the run goes on from
@@ -84,7 +84,8 @@ class BestCheckpoint(ModelCheckpoint):
                 write_bytes(self.file, self.inherited.read_bytes())
         elif self.outdated and self.file.exists():
             aside = self.file.with_name(f"best_until_{trainer.global_step}.ckpt")
-            self.file.replace(aside)
+            if not aside.exists():  # or else this is the best of a start that was cut off
+                self.file.replace(aside)
             rank_zero_info(f"The best until now is {aside}.")
 
     def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
@@ -140,7 +141,7 @@ class LastCheckpoint(ModelCheckpoint):
         due = 0.5 * (time.monotonic() - self.saved_at > 60 * self.minutes)
         wish = max(signals.asked(), due)
         if trainer.world_size > 1:  # what any of the processes wishes
-            own = torch.tensor(wish, device=trainer.strategy.root_device)
+            own = torch.tensor(float(wish), device=trainer.strategy.root_device)
             wish = trainer.strategy.reduce(own, reduce_op="max").item()
         self.stop = int(wish)
         # A validation that is due comes first, and saves.

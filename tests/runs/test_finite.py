@@ -25,7 +25,7 @@ def started(tmp_path):
 def test_a_loss_that_is_not_finite(started, fails):
     folder, before, words = started
     message = fails(*words, "--model.inner_lr=1e30")
-    assert message.startswith("the loss is not finite at outer step 3: training has stopped, and ")
+    assert message.startswith("the loss is not finite at outer step 3: training has stopped, and keeps what was saved")
     assert message.endswith("try a smaller --model.inner_lr or --model.meta_lr, or --trainer.gradient_clip_val 10")
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
 
