@@ -71,7 +71,7 @@ def _malformed(checkpoint: dict[str, Any]) -> str | None:
     def is_part(part: Any) -> bool:
         return (
             isinstance(part, dict)
-            and isinstance(part.get("class_path"), str)
+            and re.fullmatch(r"[\w.]+", str(part.get("class_path"))) is not None
             and isinstance(part.setdefault("init_args", {}), dict)  # a class without options has none
         )
 
@@ -85,7 +85,7 @@ def _malformed(checkpoint: dict[str, Any]) -> str | None:
         "number of outputs": isinstance(record.setdefault("outputs", None), int | None),
         "options": isinstance(config, dict) and all(is_part(config.get(part)) for part in ("model", "data")),
         "state_dict": isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values()),
-        "global_step": isinstance(checkpoint.get("global_step"), int),
+        **{name: isinstance(checkpoint.get(name), int) and checkpoint[name] >= 0 for name in ("epoch", "global_step")},
         "algorithm": isinstance(checkpoint.get("algorithm"), str),
         "pytorch-lightning_version": isinstance(checkpoint.get("pytorch-lightning_version"), str),
     }

@@ -126,7 +126,7 @@ def _progress(name: str, trainer: Trainer) -> Callable[[int], float]:
         raise FewShotError(f"lr_scheduler {name} follows the length of the training: set --trainer.max_steps")
 
     def progress(step: int) -> float:
-        shares = [timer.time_elapsed() / (timer.time_elapsed() + timer.time_remaining()) for timer in timers]  # type: ignore[operator]
+        shares = [_share(timer.time_elapsed(), timer.time_remaining() or 0.0) for timer in timers]
         if shares:
             shares = trainer.strategy.broadcast(shares)  # the clocks of several processes differ, their steps must not
         if trainer.max_steps > 0:
@@ -134,3 +134,8 @@ def _progress(name: str, trainer: Trainer) -> Callable[[int], float]:
         return min(1.0, max(shares))
 
     return progress
+
+
+def _share(elapsed: float, remaining: float) -> float:
+    """The share of its time that a training has had; all of it, if it has none."""
+    return elapsed / (elapsed + remaining) if elapsed + remaining > 0 else 1.0

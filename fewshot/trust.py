@@ -1,5 +1,6 @@
 """What a checkpoint may decide: weights, and the options of known classes. Never code, never paths."""
 
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
@@ -119,7 +120,9 @@ def trusted_by(words: Sequence[str]) -> set[str]:
 def _read(text: str | bytes) -> Any:
     """What a text in YAML says; nothing, if it is none: the parser tells what is wrong with it."""
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
+        json.dumps(value, default=str, skipkeys=True)  # does it end?
+        return value
     except (ValueError, yaml.YAMLError, RecursionError):
         return None
 

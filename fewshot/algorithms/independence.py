@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 
 import torch
 from torch import nn
@@ -21,7 +22,8 @@ def moved_by_other_queries(predict: Callable[[Episode], Prediction], episode: Ep
         episode: Of which the first task is taken, ``[T, ...]``.
 
     Returns:
-        The largest change of an output; 0 if it is rounding; ``None`` if there is but one query.
+        The largest change of an output; 0 if it is rounding; ``None`` if there is but one query, or an output is not
+        finite.
     """
     task = episode.chunks(1)[0]
     kept = task.query.y.shape[1] // 2
@@ -33,6 +35,8 @@ def moved_by_other_queries(predict: Callable[[Episode], Prediction], episode: Ep
         predict(task._replace(query=task.query._replace(x=inputs))).outputs[:, :kept].double() for inputs in (x, others)
     )
     moved = (after - before).abs().max().item()
+    if not isfinite(moved):
+        return None
     return moved if moved > ROUNDING * before.abs().max().item() else 0.0
 
 

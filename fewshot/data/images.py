@@ -250,9 +250,11 @@ class ImageDataModule(EpisodicDataModule):
             FewShotError: If training would go on with another split, or test classes were trained on.
         """
         super().load_state_dict(state)
+        if not isinstance(state.get("train"), list):
+            raise FewShotError("the checkpoint is damaged: the classes that it was trained on are no list")
         if state["digest"] == self.digest:
             return
-        seen = set(map(str, state.get("train", []))).intersection(self.classes.get("test", []))
+        seen = set(map(str, state["train"])).intersection(self.classes.get("test", []))
         if seen:
             raise FewShotError(
                 f"{len(seen)} of the {len(self.classes['test'])} test classes of split {self.split_name()} were "

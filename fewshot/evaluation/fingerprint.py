@@ -26,20 +26,23 @@ def versions() -> dict[str, str]:
     }
 
 
-def fingerprint(module: EpisodicModule, data: EpisodicDataModule, episodes: int) -> dict[str, str | None]:
+def fingerprint(
+    module: EpisodicModule, data: EpisodicDataModule, episodes: int, precision: str
+) -> dict[str, str | None]:
     """Sixteen hexadecimal digits each of what decides a test's result, wherever the files are.
 
     Args:
         module: The learner, with the weights that were tested.
         data: The data that it was tested on, set up.
         episodes: How many episodes were evaluated.
+        precision: The Trainer's.
 
     Returns:
         ``weights``; ``data``: the episodes and their examples; ``options``: how the learner is tested, ``None`` if it
         was not made from options.
     """
     drawn = {**data.describe(), "episodes": episodes, "content": getattr(data, "content", "")}
-    return {"weights": weights(module), "data": digest(drawn), "options": _options(module)}
+    return {"weights": weights(module), "data": digest(drawn), "options": _options(module, precision)}
 
 
 def digest(value: Any) -> str:
@@ -56,8 +59,8 @@ def weights(module: EpisodicModule) -> str:
     return hashed.hexdigest()[:16]
 
 
-def _options(module: EpisodicModule) -> str | None:
+def _options(module: EpisodicModule, precision: str) -> str | None:
     if module.options is None:
         return None
     used = {name: value for name, value in module.options.get("init_args", {}).items() if name not in IDLE}
-    return digest({"class_path": module.options["class_path"], "init_args": used})
+    return digest({"class_path": module.options["class_path"], "init_args": used, "precision": precision})

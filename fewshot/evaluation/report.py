@@ -64,7 +64,8 @@ class Report(Callback):
             "transductive": module.transductive,
             **module.describe(),
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
-            "fingerprint": fingerprint(module, data, summary.episodes),
+            "precision": str(trainer.precision),
+            "fingerprint": fingerprint(module, data, summary.episodes, str(trainer.precision)),
             "versions": versions(),
         }
         return finite(report)

@@ -12,7 +12,7 @@ from fewshot.terminal import console
 Row = dict[str, Any]
 """One result: what ``test.json`` says, and ``name``, ``knob``, ``value``, ``seconds``, ``scores`` per episode."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Raise it when the fields of a row change: the rows of before are then tested anew."""
 
 

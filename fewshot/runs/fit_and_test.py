@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
@@ -21,7 +22,7 @@ from fewshot import signals
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, SafeCheckpointIO, read_checkpoint
 from fewshot.data import EpisodicDataModule
-from fewshot.errors import FewShotError, blaming
+from fewshot.errors import FewShotError, blaming, gist
 from fewshot.evaluation import Report
 from fewshot.fast.allocator import keep_freed_memory
 from fewshot.parser import Parser, link
@@ -190,7 +191,7 @@ class FewShotCLI(LightningCLI):
         config = self.config.fit
         if config.ckpt_path is None:
             return
-        if "optimizer_states" not in self.checkpoint:
+        if not self.checkpoint.get("optimizer_states"):
             raise FewShotError(f"{config.ckpt_path} is exported: it can be tested, but its training cannot go on")
         done, steps = self.taken, config.trainer.max_steps
         if 0 < steps <= done and self.goes_on:
@@ -270,14 +271,22 @@ class FewShotCLI(LightningCLI):
         self.trainer.precision_plugin.convert_module(self.model)  # first: Lightning would round float64 as it restores
         try:
             method(**options)
-        except BaseException:
+        except BaseException as error:
             if self.logger is not None and not SaveOptions.began(self.logger):
                 folder = Path(self.logger.log_dir)
                 shutil.rmtree(folder, ignore_errors=True)
                 with suppress(OSError):
                     for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty
                         parent.rmdir()
+            if isinstance(error, Exception) and not isinstance(error, FewShotError) and _while_restoring(error):
+                raise FewShotError(f"{options.get('ckpt_path')} cannot be restored: {gist(error)}") from error
             raise
+
+
+def _while_restoring(error: BaseException) -> bool:
+    """Whether Lightning was restoring a checkpoint when an exception was raised."""
+    frames = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any("restore" in code.co_name and code.co_filename.endswith("checkpoint_connector.py") for code in frames)
 
 
 def prepare() -> None:

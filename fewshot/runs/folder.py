@@ -33,6 +33,8 @@ def claimed(folder: Path, resumed: Path | None, steps: int, overwrite: bool) -> 
     try:
         if not overwrite:
             _check(folder, resumed, steps)
+        for part in folder.glob(".*.part"):  # of a run that was killed while it wrote
+            part.unlink()
         yield
     finally:
         with suppress(OSError):  # only an empty folder can be removed
