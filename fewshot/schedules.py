@@ -59,7 +59,7 @@ class Schedule(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from another number of outer steps, of this schedule or of any other."""
-        self.last_epoch = state_dict["last_epoch"]
+        self.last_epoch = int(state_dict["last_epoch"])
         self._last_lr = self.get_lr()
         for group, rate in zip(self.optimizer.param_groups, self._last_lr):
             group["lr"] = rate

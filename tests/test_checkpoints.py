@@ -85,7 +85,20 @@ def test_what_is_missing_or_of_another_kind_is_named(part, checkpoint, tmp_path,
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"loops": 5}, {"callbacks": 7}, {"pytorch-lightning_version": "x"}, {"optimizer_states": [3]}, {"epoch": "x"},
+     {"lr_schedulers": [{"last_epoch": "x"}]}, {"global_step": -5}, {"optimizer_states": []}],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_restored_names_its_checkpoint(wrong, checkpoint, tmp_path, fails):
+    torch.save({**torch.load(checkpoint), **wrong}, tmp_path / "wrong.ckpt")
+    message = fails("fit", f"--ckpt_path={tmp_path}/wrong.ckpt", f"--trainer.default_root_dir={tmp_path}",
+                    "--trainer.max_steps=3", "--trainer.logger=false")  # fmt: skip
+    assert message.startswith(f"{tmp_path}/wrong.ckpt ")
+
+
 def test_data_that_a_checkpoint_knows_nothing_of(checkpoint, tmp_path, fails):
-    for state in ({}, [], {"digest": 5}):
+    for state in ({}, [], {"digest": 5, "split": ""}):
         torch.save({**torch.load(checkpoint), "GlyphsDataModule": state}, tmp_path / "empty.ckpt")
         assert "what it remembers of its data is not" in fails("test", f"--ckpt_path={tmp_path}/empty.ckpt")

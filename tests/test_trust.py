@@ -91,7 +91,35 @@ def test_a_path_or_a_text_to_be_read_is_left_out(hostile):
         model = torch.load(path)["fewshot"]["config"]
         options, left_out = options_of(model)
         assert "network" not in options["model"]["init_args"]
-        assert left_out == ["model.network"]
+        assert left_out == ["model.init_args.network"]
+
+
+def test_a_file_that_is_named_like_a_class_is_no_way_in(hostile, tmp_path, fails):
+    for name in ("torch.optim.Adam", "fewshot.networks.conv4.Conv4"):
+        (tmp_path / name).write_text("class_path: evil.Net\n")
+        option = "optimizer" if "optim" in name else "network"
+        assert "is the name of a file here" in fails("test", f"--ckpt_path={hostile(**{option: name})}")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_neither_in_a_key_nor_in_a_list():
+    config = {
+        "model": {"class_path": "MAMLModule", "init_args": {"adapt": ["features.norms.0", "head"], "verify": "false"}},
+        "data": {"class_path": "OmniglotDataModule", "init_args.root": "theirs", "init_args.verify": False, "init_args":
+                 {"verify": False, "seed": 3, "colours": ["red", "light blue"]}},
+    }  # fmt: skip
+    options, left_out = options_of(config)
+    assert options["model"] == {"class_path": "MAMLModule", "init_args": {"adapt": ["features.norms.0", "head"]}}
+    assert options["data"] == {"class_path": "OmniglotDataModule", "init_args": {"seed": 3}}
+    assert left_out == ["data.init_args.colours"]
+
+
+def test_to_trust_a_module_is_not_to_trust_what_it_imports(hostile):
+    config = torch.load(hostile())["fewshot"]["config"]
+    for path in ("evil.open", "evil.f", "evil.Conv4", "evil.nothing", "evil.os.path"):
+        config["model"]["init_args"]["network"] = {"class_path": path}
+        with pytest.raises(FewShotError, match=f"wants the class {path}"):
+            options_of(config, ["evil"])
 
 
 def test_neither_trainer_nor_folders_come_from_a_checkpoint(hostile, tmp_path, capsys):
@@ -115,5 +143,6 @@ def test_what_the_user_names_is_trusted(hostile, tmp_path, fails):
     (tmp_path / "mine.yaml").write_text("model: {class_path: MAMLModule, init_args: {network: evil.Net}}")
     main(["test", "--config=mine.yaml", *words[1:], "--model.network.channels=4"])
     main(["sweep", f"--ckpt_paths=[{path}]", "--shots=[1]", "--trust=[evil]"])
+    main(["test", f"--ckpt_path={path}", '--model.network={"class_path": "evil.Net", "init_args": {"channels": 4}}'])
     MAMLModule.load_from_checkpoint(path, trust=["evil"])
     assert "--trust evil" in fails(*words, "--trust=[ev]")

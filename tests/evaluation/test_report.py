@@ -70,7 +70,7 @@ def fingerprint_of(path: Path, *options: str) -> dict[str, str | None]:
     _, module, data, _ = load(path, options)
     data.setup("test")
     module.load_state_dict(read_checkpoint(path)["state_dict"])
-    return fingerprint(module, data, data.episodes["test"])
+    return fingerprint(module, data, data.episodes["test"], "32-true")
 
 
 def test_a_fingerprint_tells_what_differs(maml, tmp_path):

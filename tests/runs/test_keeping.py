@@ -101,14 +101,40 @@ def test_the_best_score_goes_along_with_a_folder_that_is_moved(tmp_path, capsys,
     assert best(tmp_path / "there", "sinusoid_maml").exists()
 
 
+def test_the_first_improvement_after_a_resume_is_kept_where_paths_are_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["fit", "--config=sinusoid_maml", "--model.record=false", *TINY, "--trainer.logger=false",
+             "--trainer.val_check_interval=2", "--model.meta_lr=0.01"]  # fmt: skip
+    main(words)
+    main([*words, "--ckpt_path=last", "--trainer.max_steps=4"])
+    assert torch.load("checkpoints/sinusoid_maml/best.ckpt")["global_step"] == 4
+
+
+def test_neither_a_dry_run_nor_checkpoints_of_ones_own_replace_anything(trained, tmp_path, fails):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    folder = best(tmp_path).parent
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    words = ["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK,
+             "--trainer.logger=false"]  # fmt: skip
+    main([*words, "--trainer.fast_dev_run=true"])
+    own = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.dirpath={tmp_path / 'mine'}"]
+    assert "of an earlier run" in fails(*words, *own)
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
 def test_validations_of_other_episodes_are_not_ranked_together(trained, tmp_path, caplog):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     before = best(tmp_path).read_bytes()
-    main(["fit", f"--trainer.default_root_dir={tmp_path}", *TINY, "--trainer.logger=false", "--data.test_shots=5",
-          f"--ckpt_path={best(tmp_path).with_name('last.ckpt')}", "--trainer.max_steps=3",
-          "--trainer.val_check_interval=1"])  # fmt: skip
+    words = ["fit", f"--trainer.default_root_dir={tmp_path}", *TINY, "--trainer.logger=false", "--data.test_shots=5",
+             f"--ckpt_path={best(tmp_path).with_name('last.ckpt')}", "--trainer.max_steps=3",
+             "--trainer.val_check_interval=1"]  # fmt: skip
+    main(words)
     assert "The validations are not those of before (shots changed): a new best begins." in caplog.text
-    assert best(tmp_path).with_name("best_until_2.ckpt").read_bytes() == before
+    aside = best(tmp_path).with_name("best_until_2.ckpt")
+    assert aside.read_bytes() == before
+    shutil.copy(trained / best(tmp_path).with_name("last.ckpt").relative_to(tmp_path), best(tmp_path).parent)
+    main(words)  # as if the first one had been killed before it could save
+    assert aside.read_bytes() == before
     assert torch.load(best(tmp_path))["global_step"] == 3
 
 

@@ -13,6 +13,7 @@ from fewshot import signals
 from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
 from fewshot.errors import FewShotError
+from fewshot.runs import run
 
 STEP_LR = ["--model.lr_scheduler=StepLR", "--model.lr_scheduler.step_size=7"]
 SCHEDULES = {"StepLR": STEP_LR, "cosine": ["--model.lr_scheduler=cosine"]}
@@ -116,6 +117,48 @@ def test_a_finished_run_goes_on_as_if_it_had_not_stopped(uninterrupted, maml, tm
     assert state(tmp_path)["global_step"] == 15
     main([*words, f"--ckpt_path={last(tmp_path)}"])
     same(state(tmp_path), uninterrupted["StepLR"])
+
+
+def test_outer_steps_of_several_batches_are_resumed_whole(maml, tmp_path):
+    states = []
+    for stops in ((6,), (3, 6)):  # validated every three outer steps of two batches each
+        words = [*maml, *STEP_LR, f"--trainer.default_root_dir={tmp_path / str(len(stops))}", "--ckpt_path=last",
+                 "--trainer.accumulate_grad_batches=2", "--trainer.val_check_interval=3"]  # fmt: skip
+        for stop in stops:
+            main([*words, f"--trainer.max_steps={stop}"])
+        states.append(state(tmp_path / str(len(stops))))
+    same(*states)
+
+
+def test_data_of_ones_own_with_a_path_go_on_with_the_same_words(tmp_path, monkeypatch):
+    (tmp_path / "placed.py").write_text(
+        "from fewshot.data import GlyphsDataModule\n"
+        "class Placed(GlyphsDataModule):\n"
+        "    def __init__(self, folder: str, **episodes):\n"
+        "        super().__init__(**episodes)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["fit", "--config=glyphs_maml", "--data=placed.Placed", "--data.folder=some/where", *TINY, *SMALL_NETWORK,
+             f"--trainer.default_root_dir={tmp_path}", "--trainer.logger=false", "--ckpt_path=last"]  # fmt: skip
+    for steps in (1, 2):
+        main([*words, f"--trainer.max_steps={steps}"])
+    assert torch.load(best(tmp_path).with_name("last.ckpt"))["global_step"] == 2
+
+
+def test_in_python_a_run_that_was_stopped_does_not_stop_the_next_one(tmp_path, monkeypatch):
+    words = ["fit", "--config=sinusoid_maml", "--model.record=false", *TINY, "--trainer.logger=false",
+             f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=4"]  # fmt: skip
+    really = EpisodicModule.training_step
+
+    def step(module: EpisodicModule, *args: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return really(module, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodicModule, "training_step", step)
+        with pytest.raises(signals.Stopped):
+            run(words)
+    assert run([*words, "--ckpt_path=last"]).trainer.global_step == 4
 
 
 def test_reptiles_moments_are_resumed_too(reptile, tmp_path):
