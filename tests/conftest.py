@@ -1,6 +1,7 @@
 """What the tests share: where Omniglot is, and the real command line."""
 
 import os
+import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -32,6 +33,8 @@ def surroundings(shared: Path) -> None:
     """Decoded images go to a folder of this test run; one thread, as small kernels crawl on several busy cores."""
     os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell they are ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     torch.set_num_threads(1)
 
 

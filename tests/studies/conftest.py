@@ -25,7 +25,7 @@ def nothing_again(monkeypatch):
 
     def forbid() -> None:
         monkeypatch.setattr(driver, "run", lambda words: pytest.fail(f"trained again: {words}"))
-        monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: Path(path).touch())
+        monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(b"a picture"))
 
     return forbid
 
