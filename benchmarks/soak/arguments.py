@@ -18,11 +18,11 @@ HELP = [
 ]
 NO_OPTION = re.compile(r"num_nodes|ckpt_path|print_config|root|dir$|dirpath$|folder|--to$")
 """Options that are left alone: what waits for other machines, and places, which a user may choose freely."""
-HEAVY = re.compile(r"steps|epochs|episodes|batch|time|channels|widths|outputs|rounds|every|devices|workers")
+HEAVY = re.compile(r"steps|epochs|episodes|batch|time|channels|widths|outputs|rounds|every|devices|workers|dev_run")
 """Options for which a large number is a long wait that was asked for."""
 
-NUMBERS = "0 1 2 3 -1 0.5 -0.5 1e-300 1e400 nan inf -inf 1.0.0 0x10 1_000 ²".split()
-LARGE = ["1099511627776", "1" + 30 * "0", "9" * 5000]
+NUMBERS = "0 1 2 3 -1 0.5 -0.5 1e-300 1e400 nan inf -inf 1.0.0 0x10 1_0 ²".split()
+LARGE = ["1_000", "1099511627776", "1" + 30 * "0", "9" * 5000]
 # No class or function that would do something: one that a user types is the user's own, and is called.
 WORDS = [
     "", " ", "[", "]", "{", "[1,2", "[1,2]", "[[]]", "[null]", "{a: 1}", "{}", "&a [*a]", "a: b: c", "- 1", "%", "\t",
@@ -100,7 +100,7 @@ def change(case: Case, words: list[str], known: list[str]) -> None:
         case "swap":
             other = rng.randrange(len(words))
             words[at], words[other] = words[other], words[at]
-        case "cut" if at and not NO_OPTION.search(option) and not HEAVY.search(option):
+        case "cut" if at and len(words[at]) > 1 and not NO_OPTION.search(option) and not HEAVY.search(option):
             words[at] = words[at][: rng.randrange(1, len(words[at]))]
         case "junk":
             words.insert(at, rng.choice(WORDS))
