@@ -92,11 +92,10 @@ def test_if_one_process_is_told_to_end_all_do_and_resume_bit_for_bit(two):
 
 def test_processes_that_find_different_checkpoints_are_refused(two):
     """The first one finds what it has written, the other one has a folder of its own."""
-    told = [line for line in two.errors.splitlines() if line.startswith("fewshot: error: ")]
-    assert told == [
+    assert (
         "fewshot: error: the first process begins after 3 outer steps, and others after another number: all machines "
         "must find the same checkpoint, on a file system that they share"
-    ]
+    ) in two.errors.splitlines()
     assert two.statuses[0][4:] == [2]
 
 
