@@ -71,7 +71,8 @@ def _malformed(checkpoint: dict[str, Any]) -> str | None:
     def is_part(part: Any) -> bool:
         return (
             isinstance(part, dict)
-            and re.fullmatch(r"[\w.]+", str(part.get("class_path"))) is not None
+            and isinstance(part.get("class_path"), str)
+            and re.fullmatch(r"[\w.]+", part["class_path"]) is not None
             and isinstance(part.setdefault("init_args", {}), dict)  # a class without options has none
         )
 
@@ -81,7 +82,7 @@ def _malformed(checkpoint: dict[str, Any]) -> str | None:
     config = record.get("config")
     checks = {
         "version": isinstance(record.get("version"), str),
-        "name": re.fullmatch(r"\w[\w.-]*", str(record.get("name"))),
+        "name": isinstance(record.get("name"), str) and re.fullmatch(r"\w[\w.-]*", record["name"]),
         "number of outputs": isinstance(record.setdefault("outputs", None), int | None),
         "options": isinstance(config, dict) and all(is_part(config.get(part)) for part in ("model", "data")),
         "state_dict": isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values()),

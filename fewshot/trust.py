@@ -45,7 +45,7 @@ def options_of(
     def walk(value: Any, name: str) -> Any:
         if isinstance(value, dict):
             # The parser takes a dot in a key for the next level.
-            pairs = ((key, walk(below, f"{name}.{key}")) for key, below in value.items() if KEY.fullmatch(str(key)))
+            pairs = ((key, walk(below, f"{name}.{key}")) for key, below in value.items() if _is_key(key))
             return {key: below for key, below in pairs if below is not nothing}
         if isinstance(value, list | tuple):
             parts = [walk(below, name) for below in value]
@@ -59,6 +59,10 @@ def options_of(
         return {part: walk(config[part], part) for part in parts}, list(dict.fromkeys(left_out))
     except RecursionError:
         raise FewShotError("the checkpoint's options are nested without an end") from None
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and KEY.fullmatch(key) is not None
 
 
 def _is_plain(text: Any, name: str, trusted: Collection[str]) -> bool:

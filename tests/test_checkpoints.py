@@ -77,7 +77,11 @@ def test_what_is_missing_or_of_another_kind_is_named(part, checkpoint, tmp_path,
     whole = torch.load(checkpoint)
     wrong = [{name: value for name, value in whole.items() if name != part}] if part != KEY else []
     record = {**whole[KEY]}
-    kinds = [5, {}, {**record, "name": "../x"}, {**record, "config": {}}] if part == KEY else [[None]]
+    kinds = (
+        [5, {}, {**record, "name": "../x"}, {**record, "name": 5}, {**record, "config": {}}]
+        if part == KEY
+        else [[None]]
+    )
     wrong += [{**whole, part: kind} for kind in kinds]
     for number, contents in enumerate(wrong):
         torch.save(contents, tmp_path / f"{number}.ckpt")

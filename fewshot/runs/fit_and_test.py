@@ -7,8 +7,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from copy import deepcopy
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 import fewshot
 from fewshot import signals
 from fewshot.algorithms import EpisodicModule
-from fewshot.checkpoints import KEY, SafeCheckpointIO, read_checkpoint
+from fewshot.checkpoints import SafeCheckpointIO
 from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError, blaming, gist
 from fewshot.evaluation import Report
@@ -31,10 +29,10 @@ from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
 from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
 from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
-from fewshot.runs.options import SaveOptions, flat
+from fewshot.runs.options import SaveOptions
+from fewshot.runs.resuming import Begun
 from fewshot.runs.start import SameStart
 from fewshot.runs.words import checkpoints_of, found, name_of, value_of, without
-from fewshot.trust import options_of, trusted_by
 
 AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 """Of those options of the Trainer that it does not check."""
@@ -49,8 +47,8 @@ class FewShotCLI(LightningCLI):
     best: BestCheckpoint | None = None
     """What keeps the run's best state, if it keeps any."""
 
-    taken: int = 0
-    """The outer steps that the checkpoint has taken with which the run begins."""
+    begun: Begun | None = None
+    """The checkpoint that the run begins with, if there is one."""
 
     goes_on, done = False, False
     """Whether the run goes on with its own last checkpoint (``--ckpt_path last``), and whether that was its end."""
@@ -109,29 +107,15 @@ class FewShotCLI(LightningCLI):
             if path is None:
                 return
             typed = [*typed, "--ckpt_path", path]
-        self.checkpoint = read_checkpoint(path)
-        self.taken = self.checkpoint["global_step"]
-        self.record = self._record(path, typed)
+        self.begun = Begun(path, typed)
         first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
-        self.config = parser.parse_args([*typed[:first], "--config", json.dumps(self.record), *typed[first:]])
-        theirs = self.record["model"]["class_path"]
+        self.config = parser.parse_args([*typed[:first], "--config", json.dumps(self.begun.options), *typed[first:]])
+        theirs = self.begun.options["model"]["class_path"]
         ours = self.config[self.config.subcommand].model.class_path
         if theirs != ours:
             raise FewShotError(
                 f"{path} holds {theirs}, not {ours}: leave out --model, or give it a config of its own kind"
             )
-
-    def _record(self, path: str, typed: list[str]) -> dict[str, Any]:
-        """The options that the checkpoint may decide."""
-        record = self.checkpoint[KEY]
-        try:
-            options, self.left_out = options_of(record["config"], trusted_by(typed))
-        except FewShotError as error:
-            raise FewShotError(f"{path}: {error}") from None
-        for option in (f"--{name.replace('.init_args', '')}" for name in self.left_out):
-            if value_of(option, typed) is None:
-                rank_zero_only(print)(f"{option} is not taken from the checkpoint: give it if need be.")
-        return {"name": record["name"], **options}
 
     def _parse_ckpt_path(self) -> None:
         """Keeps Lightning from letting the checkpoint's options overwrite the typed ones."""
@@ -153,12 +137,12 @@ class FewShotCLI(LightningCLI):
         root, folder = Path(config.trainer.default_root_dir or "."), checkpoints_of(config)
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
         if self.subcommand == "fit":
-            callbacks += [StopWhereNotFinite(), SameStart(self.taken)]
+            callbacks += [StopWhereNotFinite(), SameStart(self.begun.steps if self.begun else 0)]
         keeps = config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run
         if self.subcommand == "fit" and keeps:
             if config.checkpoint_minutes < 0:
                 raise FewShotError(f"--checkpoint_minutes must not be negative, got {config.checkpoint_minutes}")
-            resumed = None if config.ckpt_path is None else Path(config.ckpt_path)
+            resumed = Path(self.begun.path) if self.begun else None
             self.best = BestCheckpoint(folder, self.model.objective, resumed)
             callbacks += [self.best, LastCheckpoint(folder, config.checkpoint_minutes)]
         if config.trainer.enable_progress_bar is not False:
@@ -188,46 +172,24 @@ class FewShotCLI(LightningCLI):
         Raises:
             FewShotError: If it has nothing to do.
         """
-        config = self.config.fit
-        if config.ckpt_path is None:
+        config, begun = self.config.fit, self.begun
+        if begun is None:
             return
-        if not self.checkpoint.get("optimizer_states"):
-            raise FewShotError(f"{config.ckpt_path} is exported: it can be tested, but its training cannot go on")
-        done, steps = self.taken, config.trainer.max_steps
-        if 0 < steps <= done and self.goes_on:
-            rank_zero_only(print)(f"{config.ckpt_path} has taken all {done} outer steps: there is nothing to do.")
+        if not begun.trained:
+            raise FewShotError(f"{begun.path} is exported: it can be tested, but its training cannot go on")
+        steps = config.trainer.max_steps
+        if 0 < steps <= begun.steps and self.goes_on:
+            rank_zero_only(print)(f"{begun.path} has taken all {begun.steps} outer steps: there is nothing to do.")
             self.done = True
             return
-        if 0 < steps <= done:
+        if 0 < steps <= begun.steps:
             raise FewShotError(
-                f"{config.ckpt_path} has taken {done} outer steps already: set --trainer.max_steps, which counts them "
+                f"{begun.path} has taken {begun.steps} outer steps already: set --trainer.max_steps, which counts them "
                 f"from the beginning, to more than {steps}"
             )
-        options = json.loads(self._parser("fit").dump(config, format="json"))
-        then = self.parser.parse_args(["fit", "--config", json.dumps(self._begun_with(options))])
-        theirs = json.loads(self._parser("fit").dump(then.fit, format="json"))  # with today's defaults
-        before, now = (flat({part: those[part] for part in ("model", "data")}) for those in (theirs, options))
-        optimizers = [options.get("model.optimizer.class_path") for options in (before, now)]
-        if optimizers[0] != optimizers[1]:
-            raise FewShotError(
-                f"{config.ckpt_path} was trained by {optimizers[0]}, whose state {optimizers[1]} cannot take over: "
-                "resume with the same --model.optimizer"
-            )
-        for option in sorted(before.keys() | now.keys()):
-            if before.get(option) != now.get(option):
-                rank_zero_only(print)(
-                    f"Resuming with {option} = {now.get(option)}; the checkpoint had {before.get(option)}."
-                )
-
-    def _begun_with(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options of the checkpoint's run; those that it may not decide as they are now."""
-        record = deepcopy(self.record)
-        for name in self.left_out:
-            *way, last = name.split(".")
-            theirs, ours = (reduce(lambda part, key: part.get(key, {}), way, whole) for whole in (record, options))
-            if last in ours:
-                theirs[last] = ours[last]
-        return record
+        now = json.loads(self._parser("fit").dump(config, format="json"))
+        then = self.parser.parse_args(["fit", "--config", json.dumps(begun.complete(now))])  # with today's defaults
+        begun.tell_differences(json.loads(self._parser("fit").dump(then.fit, format="json")), now)
 
     def fit(self, **options: Any) -> None:
         """Trains, and says what was kept, even if the process is told to end."""
@@ -236,7 +198,7 @@ class FewShotCLI(LightningCLI):
         config = self.config.fit
         claim: AbstractContextManager = nullcontext()
         if self.best is not None and self.trainer.is_global_zero:
-            claim = claimed(checkpoints_of(config), self.best.resumed, self.taken, config.overwrite)
+            claim = claimed(checkpoints_of(config), self.begun, config.overwrite)
         try:
             with claim:
                 self._start(self.trainer.fit, **options)

@@ -11,18 +11,18 @@ from pytorch_lightning.utilities import rank_zero_warn
 from fewshot.checkpoints import read_checkpoint
 from fewshot.errors import FewShotError
 from fewshot.runs.keeping import BEST, LAST
+from fewshot.runs.resuming import Begun
 
 
 @contextmanager
-def claimed(folder: Path, resumed: Path | None, steps: int, overwrite: bool) -> Iterator[None]:
+def claimed(folder: Path, begun: Begun | None, overwrite: bool) -> Iterator[None]:
     """Keeps other processes out of a folder, and refuses to replace checkpoints that are not the run's own.
 
     The lock is on the folder itself: it ends with the process, however that ends, and leaves nothing behind.
 
     Args:
         folder: It is made, and removed again if it stays empty.
-        resumed: The checkpoint that the run goes on from.
-        steps: The outer steps that this has taken.
+        begun: The checkpoint that the run goes on from.
         overwrite: Whether the user agreed to lose what is there.
 
     Raises:
@@ -32,7 +32,7 @@ def claimed(folder: Path, resumed: Path | None, steps: int, overwrite: bool) -> 
     lock = _lock(folder)
     try:
         if not overwrite:
-            _check(folder, resumed, steps)
+            _check(folder, begun)
         for part in folder.glob(".*.part"):  # of a run that was killed while it wrote
             part.unlink()
         yield
@@ -64,13 +64,13 @@ def _lock(folder: Path) -> int:
         os.close(lock)  # whoever had it has just removed it
 
 
-def _check(folder: Path, resumed: Path | None, steps: int) -> None:
+def _check(folder: Path, begun: Begun | None) -> None:
     """Refuses to begin where that would replace what is not the run's own."""
     last = folder / LAST
     there = [name for name in (LAST, BEST) if (folder / name).exists()]
     if not there:
         return
-    if resumed is None or resumed.parent.resolve() != folder.resolve():
+    if begun is None or Path(begun.path).parent.resolve() != folder.resolve():
         go_on = f"--ckpt_path {folder / there[0]} goes on with it, "
         raise FewShotError(
             f"{folder} holds {' and '.join(there)} of an earlier run: {go_on}--overwrite true begins anew and "
@@ -80,8 +80,8 @@ def _check(folder: Path, resumed: Path | None, steps: int) -> None:
         further = read_checkpoint(last)["global_step"] if last.exists() else 0
     except FewShotError:  # damaged: the user resumes from another one for a reason
         return
-    if further > steps:
+    if further > begun.steps:
         raise FewShotError(
-            f"{last} has taken {further} outer steps, {resumed} {steps}: resume from {LAST}, or go back and lose the "
-            "rest by --overwrite true"
+            f"{last} has taken {further} outer steps, {begun.path} {begun.steps}: resume from {LAST}, or go back and lose "
+            "the rest by --overwrite true"
         )

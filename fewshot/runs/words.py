@@ -44,7 +44,7 @@ def found(words: Sequence[Any]) -> list[str]:
     return found_words
 
 
-def value_of(option: str, args: list[str]) -> str | None:
+def value_of(option: str, args: Sequence[str]) -> str | None:
     """The last value of an option, given as ``--option value`` or ``--option=value``."""
     value = None
     for index, arg in enumerate(args):

@@ -71,7 +71,7 @@ def test_going_back_to_an_earlier_state_loses_nothing_without_a_word(tmp_path, f
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path, fails):
     words = ["fit", "--config=sinusoid_maml", "--model.record=false", f"--trainer.default_root_dir={tmp_path}", *TINY,
              "--trainer.logger=false"]  # fmt: skip
-    with claimed(tmp_path / "checkpoints" / "sinusoid_maml", None, 0, overwrite=False):
+    with claimed(tmp_path / "checkpoints" / "sinusoid_maml", None, overwrite=False):
         assert "another run is writing to" in fails(*words, "--overwrite=true")
     main(words)  # whoever held it is gone
     assert {file.name for file in best(tmp_path, "sinusoid_maml").parent.iterdir()} == {"best.ckpt", "last.ckpt"}
