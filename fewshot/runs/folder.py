@@ -82,6 +82,6 @@ def _check(folder: Path, begun: Begun | None) -> None:
         return
     if further > begun.steps:
         raise FewShotError(
-            f"{last} has taken {further} outer steps, {begun.path} {begun.steps}: resume from {LAST}, or go back and lose "
-            "the rest by --overwrite true"
+            f"{last} has taken {further} outer steps, {begun.path} {begun.steps}: resume from {LAST}, or go back and "
+            "lose the rest by --overwrite true"
         )
