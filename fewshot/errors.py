@@ -25,7 +25,7 @@ def at_least_one(**counts: int) -> None:
             raise FewShotError(f"{name} must be at least 1, not {value}")
 
 
-def in_range(low: int, high: int, **numbers: int) -> None:
+def in_range(low: float, high: float, **numbers: float) -> None:
     """Refuses numbers below or above what they can be, and ``None``.
 
     Raises:

@@ -16,6 +16,7 @@ CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 KEY = re.compile(r"(?!verify$)[A-Za-z_]\w*", re.ASCII)
 """Names of options that a checkpoint may give at all: whether files are verified is the user's own to say."""
 OURS = re.compile(r"fewshot\.(algorithms|networks|data)\.[\w.]+", re.ASCII)
+HARMLESS = ("torch.optim", "torchvision.transforms.v2")
 PATH = re.compile(r"(?!class_path$)(.*_)?(root|dir|path|folder|file)s?")
 """Names of options that are paths."""
 
@@ -25,7 +26,8 @@ def options_of(
 ) -> tuple[dict[str, Any], list[str]]:
     """The options that a checkpoint may decide.
 
-    Numbers and plain words pass, and classes of fewshot, of ``torch.optim`` and of whatever is trusted. Paths and all
+    Numbers and plain words pass, and classes of fewshot, of ``torch.optim``, of ``torchvision.transforms.v2`` and of
+    whatever is trusted. Paths and all
     other text stay out, and whether files are verified. Nothing is imported but modules of fewshot.
 
     Args:
@@ -81,9 +83,9 @@ def _is_plain(text: Any, name: str, trusted: Collection[str]) -> bool:
 
 
 def _check(path: str, name: str, trusted: Collection[str]) -> None:
-    """Refuses a class that is neither ours, nor an optimiser or schedule of torch, nor trusted."""
+    """Refuses a class that is neither ours, nor one of torch that is harmless with plain options, nor trusted."""
     module, _, short = path.rpartition(".")
-    if path in trusted or (module.startswith("torch.optim") and _is_class(module, short, ["torch.optim"])):
+    if path in trusted or any(module.startswith(home) and _is_class(module, short, [home]) for home in HARMLESS):
         return
     homes = [*trusted, *(["fewshot"] if OURS.fullmatch(path) else [])]
     if any(f"{module}.".startswith(f"{home}.") for home in homes) and _is_class(module, short, homes):

@@ -1,10 +1,12 @@
 """From tasks to meta-batches: what every episodic data set shares."""
 
 import warnings
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from pytorch_lightning import LightningDataModule
@@ -98,6 +100,8 @@ class EpisodicDataModule(LightningDataModule, ABC):
             FewShotError: If a split is missing, or the tasks cannot be shared out evenly over the devices.
         """
         needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        if self.trainer is not None and self.trainer.limit_val_batches == 0:  # a training without validation
+            needed = tuple(split for split in needed if split != "val" or stage == "validate")
         for split in needed:
             if split not in self.splits:
                 raise FewShotError(
@@ -122,6 +126,14 @@ class EpisodicDataModule(LightningDataModule, ABC):
             "seed": self.seed,
         }
 
+    def on_before_batch_transfer(self, batch: Episode, dataloader_idx: int) -> Episode:
+        """Seeds what is random in an outer step by the step and its tasks: a resumed run draws the same."""
+        if self.trainer is not None and self.trainer.training:
+            first = batch.support.x[0].contiguous().numpy()
+            key = [self.seed, self.trainer.global_step, self.trainer.global_rank, zlib.crc32(first.data)]
+            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+        return batch
+
     def train_dataloader(self) -> DataLoader:
         """The whole training as one epoch, beginning at the outer step where a resumed run stopped.
 
@@ -143,8 +155,10 @@ class EpisodicDataModule(LightningDataModule, ABC):
             )
         )
 
-    def val_dataloader(self) -> DataLoader:
-        """The validation episodes."""
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """The validation episodes; none, where a training goes without."""
+        if "val" not in self.splits:
+            return []
         return self._loader(self.dataset("val", length=self.episodes["val"]))
 
     def test_dataloader(self) -> DataLoader:

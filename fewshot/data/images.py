@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import Transform
 
+from fewshot.data.augment import each_its_own
 from fewshot.data.base import MOST_SEED, EpisodicDataModule
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
@@ -35,8 +38,8 @@ class ImageEpisodes(Dataset[Episode]):
         length: Number of episodes.
         first: Number of the episode at index 0; a resumed run starts where it stopped.
         seed: Seed of the stream.
-        within_groups: Draw the classes of a task from one group, such as an alphabet; groups of fewer classes are left
-            out.
+        within_groups: Share of the episodes whose classes are drawn from one group, such as an alphabet; of groups with
+            fewer classes than ways there are none.
 
     Raises:
         FewShotError: If there are fewer classes than ways, or a class has fewer images than shots + queries.
@@ -53,7 +56,7 @@ class ImageEpisodes(Dataset[Episode]):
         length: int,
         first: int = 0,
         seed: int = 0,
-        within_groups: bool = False,
+        within_groups: float = 0.0,
     ) -> None:
         groups = list(store.groups().values()) if within_groups else [np.arange(len(store))]
         self.groups = [group for group in groups if len(group) >= ways]
@@ -63,7 +66,7 @@ class ImageEpisodes(Dataset[Episode]):
                 + (f"the largest group of the {split} split" if within_groups else f"the {split} split")
                 + f" has {max((len(group) for group in groups), default=0)}: lower the ways"
             )
-        drawn = np.concatenate(self.groups)
+        drawn = np.concatenate(self.groups) if within_groups in (0, 1) else np.arange(len(store))
         small = drawn[store.counts[drawn] < shots + queries]
         if len(small):
             fewest = small[store.counts[small].argmin()]
@@ -74,6 +77,7 @@ class ImageEpisodes(Dataset[Episode]):
             )
         self.store = store
         self.uneven = np.ptp(store.counts) > 0
+        self.within_groups = within_groups
         self.ways, self.shots, self.queries = ways, shots, queries
         self.length, self.first = length, first
         self._key = (seed, SPLITS.index(split))
@@ -89,8 +93,11 @@ class ImageEpisodes(Dataset[Episode]):
         """
         # Philox is counter-based: a stream of its own per episode, at the price of a few microseconds.
         rng = np.random.Generator(np.random.Philox(key=self._key, counter=(0, 0, number, 0)))
-        group = self.groups[rng.integers(len(self.groups))] if len(self.groups) > 1 else self.groups[0]
-        classes = group[rng.choice(len(group), self.ways, replace=False)]
+        if 0 < self.within_groups < 1 and rng.random() >= self.within_groups:
+            classes = rng.choice(len(self.store), self.ways, replace=False)
+        else:
+            group = self.groups[rng.integers(len(self.groups))] if len(self.groups) > 1 else self.groups[0]
+            classes = group[rng.choice(len(group), self.ways, replace=False)]
         counts = self.store.counts[classes]
         order = rng.random((self.ways, counts.max()))
         if self.uneven:
@@ -125,9 +132,13 @@ class ImageDataModule(EpisodicDataModule):
         test_ways: Classes per task in validation and test; ``ways`` if not given.
         rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
         test_rotations: Make rotations new classes in validation and test, too.
-        within_groups: Draw the classes of a training task from one group of classes, such as an alphabet.
+        within_groups: Share of the training tasks, 0 to 1, whose classes are drawn from one group of classes, such as
+            an alphabet.
         test_within_groups: The same in validation and test.
         split_seed: Seed of a random split.
+        augment: Random changes of the training images, one after another, on the device: ``RandomAffine`` of
+            ``fewshot.data.augment``, each image of a batch with a change of its own; or classes of
+            ``torchvision.transforms.v2``, which change one image after another and take longer.
         **sizes: The options of every episodic data set.
 
     Raises:
@@ -140,9 +151,10 @@ class ImageDataModule(EpisodicDataModule):
         test_ways: int | None = None,
         rotations: bool = False,
         test_rotations: bool = False,
-        within_groups: bool = False,
-        test_within_groups: bool = False,
+        within_groups: float = 0.0,
+        test_within_groups: float = 0.0,
         split_seed: int = 0,
+        augment: list[Transform] | None = None,
         **sizes: Any,
     ) -> None:
         super().__init__(**sizes)
@@ -151,8 +163,10 @@ class ImageDataModule(EpisodicDataModule):
         self.rotations, self.test_rotations = rotations, test_rotations
         self.within_groups, self.test_within_groups = within_groups, test_within_groups
         self.split_seed = split_seed
+        self.augment = [each_its_own(transform) for transform in augment or ()]
         at_least_one(ways=ways, test_ways=self.test_ways)
         in_range(0, MOST_SEED, split_seed=split_seed)
+        in_range(0, 1, within_groups=within_groups, test_within_groups=test_within_groups)
         self.stores: dict[str, ImageStore] = {}
         self.classes: dict[str, list[str]] = {}
 
@@ -226,9 +240,18 @@ class ImageDataModule(EpisodicDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Episode, dataloader_idx: int) -> Episode:
-        """Scales the images to 0..1, on the device."""
-        support, query = (part._replace(x=part.x.to(self.dtype) / 255) for part in (batch.support, batch.query))
+        """Scales the images to 0..1 and augments those of training, on the device."""
+        support, query = (part._replace(x=self._prepared(part.x)) for part in (batch.support, batch.query))
         return batch._replace(support=support, query=query)
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        images = images.to(self.dtype) / 255
+        if self.augment and self.trainer is not None and self.trainer.training:
+            flat = images.flatten(0, 1)
+            for transform in self.augment:
+                flat = transform(flat)
+            return flat.view_as(images)
+        return images
 
     def figure(self, episode: Episode, prediction: Prediction) -> Figure:
         """The first task: a row per class, its support image left, its queries with their predicted classes right."""
@@ -236,7 +259,8 @@ class ImageDataModule(EpisodicDataModule):
 
     def describe(self) -> dict[str, Any]:
         """What decides which episodes a test sees, for reports and comparisons."""
-        within = {"within_groups": True} if self.test_within_groups else {}
+        share = float(self.test_within_groups)
+        within = {"within_groups": share if share < 1 else True} if share else {}
         return {**super().describe(), "ways": self.test_ways, "rotations": self.test_rotations, **within}
 
     def state_dict(self) -> dict[str, Any]:

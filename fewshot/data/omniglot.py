@@ -12,11 +12,11 @@ from fewshot.data.images import ImageDataModule, Split
 from fewshot.data.omniglot_files import download, load_omniglot
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, in_range
 
 Kind = Literal["random", "lake", "file"]
 
-LAKE_VALIDATION_ALPHABETS = 5
+BACKGROUND_ALPHABETS = 30
 
 
 class OmniglotDataModule(ImageDataModule):
@@ -31,8 +31,10 @@ class OmniglotDataModule(ImageDataModule):
             given, or ``data/omniglot`` where that variable is not set.
         split: ``random``: 1100 characters for training, 100 for validation, 423 for test, drawn by ``split_seed``
             (MAML trains on 1200 and has no validation). ``lake``: the 20 evaluation alphabets for test; of the 30
-            background alphabets, 5 drawn by ``split_seed`` for validation and 25 for training. ``file``: the lists in
-            ``split_dir``.
+            background alphabets, ``val_alphabets`` drawn by ``split_seed`` for validation, the others for training.
+            ``file``: the lists in ``split_dir``.
+        val_alphabets: Background alphabets held out for validation by the split ``lake``; with 0 there is none, for
+            ``--trainer.limit_val_batches 0``.
         split_dir: Folder of ``train.txt``, ``val.txt`` and ``test.txt``, one ``ALPHABET/characterNN`` a line, for
             ``split: file``.
         cache_dir: Folder for the decoded images; ``~/.cache/fewshot`` if not given.
@@ -50,6 +52,7 @@ class OmniglotDataModule(ImageDataModule):
         root: str | None = None,
         split: Kind = "random",
         split_dir: str | None = None,
+        val_alphabets: int = 5,
         cache_dir: str | None = None,
         verify: bool = True,
         rotations: bool = True,
@@ -63,6 +66,8 @@ class OmniglotDataModule(ImageDataModule):
         self.root = Path(root or Path(os.environ.get("FEWSHOT_DATA", "data"), "omniglot")).expanduser()
         self.kind = split
         self.split_dir = split_dir
+        self.val_alphabets = val_alphabets
+        in_range(0, BACKGROUND_ALPHABETS - 1, val_alphabets=val_alphabets)
         self.cache = cache_folder(cache_dir) / "omniglot.npz"
         self.verify = verify is not False  # a null of the command line is no false
 
@@ -87,8 +92,8 @@ class OmniglotDataModule(ImageDataModule):
             return {"train": order[:1100], "val": order[1100:1200], "test": order[1200:]}
         if self.kind == "lake":
             alphabets = sorted({name.rpartition("/")[0] for name in names if name.startswith("images_background")})
-            held_out = set(rng.choice(alphabets, LAKE_VALIDATION_ALPHABETS, replace=False).tolist())
-            split: Split = {part: [] for part in SPLITS}
+            held_out = set(rng.choice(alphabets, self.val_alphabets, replace=False).tolist())
+            split: Split = {part: [] for part in SPLITS if part != "val" or held_out}
             for index, name in enumerate(names):
                 background = name.startswith("images_background")
                 held = name.rpartition("/")[0] in held_out

@@ -57,7 +57,11 @@ def as_image(x: Tensor) -> Tensor:
 
 def channels_last(x: Tensor) -> Tensor:
     """The same numbers, with the channels last in memory."""
-    return x.contiguous(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last)
+    if x.shape[1] > 1:
+        return x
+    # Of one channel both orders are the same in memory, and a convolution goes by the strides: they have to say it.
+    return x.as_strided(x.shape, (x.shape[2] * x.shape[3], 1, x.shape[3], 1))
 
 
 class _Convolution(Function):

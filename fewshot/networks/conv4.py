@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot.errors import FewShotError, at_least_one
@@ -11,19 +12,21 @@ from fewshot.networks.base import Embedding
 
 
 class Conv4(Embedding):
-    """Four blocks of 3x3 convolution, batch norm and ReLU, each halving the image; then the mean over space.
+    """Four blocks of 3x3 convolution, batch norm and ReLU, each halving the image; then means over space.
 
     The network of Vinyals et al., 2016, Matching Networks for One Shot Learning, https://arxiv.org/abs/1606.04080.
     Finn et al., 2017 (MAML) halve by strides on Omniglot, Snell et al., 2017 (prototypical networks) by pooling.
     The convolutions have no bias: batch norm would cancel it.
 
     Args:
-        channels: Filters per layer, and length of the feature vector.
+        channels: Filters per layer; the feature vector has ``channels * cells * cells`` numbers.
         in_channels: Channels of the images.
         downsample: How a block halves the image: a strided convolution, or 2x2 max-pooling (dearer: 3 to 4 times the
             multiplications).
         running_statistics: If true, batch norm keeps running averages while training and normalises by them in
             evaluation; if false, it always normalises by the batch at hand. MAML wants false.
+        cells: The features are means over ``cells`` x ``cells`` parts of the space. 1 is the mean over all of it, as in
+            MAML; 2 keeps the 2 x 2 places that strides leave of 28 x 28.
 
     Raises:
         FewShotError: If a number is below 1.
@@ -35,10 +38,12 @@ class Conv4(Embedding):
         in_channels: int = 1,
         downsample: Literal["stride", "pool"] = "stride",
         running_statistics: bool = False,
+        cells: int = 1,
     ) -> None:
         super().__init__()
-        at_least_one(channels=channels, in_channels=in_channels)
-        self.in_channels, self.out_features = in_channels, channels
+        at_least_one(channels=channels, in_channels=in_channels, cells=cells)
+        self.in_channels, self.cells = in_channels, cells
+        self.out_features = channels * cells * cells
         stride = 2 if downsample == "stride" else 1
         self.convolutions = nn.ModuleList(
             Conv2d(in_channels if i == 0 else channels, channels, kernel_size=3, stride=stride, padding=1)
@@ -50,7 +55,7 @@ class Conv4(Embedding):
         self.pool = nn.MaxPool2d(2) if downsample == "pool" else nn.Identity()
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
-        """Embeds images ``[n, C, H, W]`` as ``[n, channels]``."""
+        """Embeds images ``[n, C, H, W]`` as ``[n, out_features]``."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise FewShotError(
                 f"the network takes images of {self.in_channels} channels, and the data have examples of shape "
@@ -59,4 +64,4 @@ class Conv4(Embedding):
             )
         for convolution, norm in zip(self.convolutions, self.norms):
             x = self.pool(torch.relu(norm(convolution(x), support_size)))
-        return x.mean(dim=(2, 3))
+        return x.mean(dim=(2, 3)) if self.cells == 1 else F.adaptive_avg_pool2d(x, self.cells).flatten(1)
