@@ -12,3 +12,4 @@ from fewshot.networks.batch_norm import (
 )
 from fewshot.networks.conv4 import Conv4
 from fewshot.networks.mlp import MLP
+from fewshot.networks.resnet12 import ResNet12
