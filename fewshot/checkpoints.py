@@ -112,6 +112,15 @@ def model_options(checkpoint: dict[str, Any], trusted: Collection[str] = (), **c
     return {"class_path": model["class_path"], "init_args": {**model["init_args"], **outputs, **changes}}
 
 
+def folder_to_give(checkpoint: dict[str, Any]) -> str:
+    """The rest of a sentence on what to give, if the checkpoint's backbone is a folder, which it may not name."""
+    network = checkpoint[KEY]["config"]["model"]["init_args"].get("network")
+    options = network.get("init_args") if isinstance(network, dict) else None
+    backbone = options.get("backbone") if isinstance(options, dict) else None
+    is_path = isinstance(backbone, str) and "/" in backbone
+    return f", and give the folder of its backbone: --model.network.backbone {backbone}" if is_path else ""
+
+
 class SafeCheckpointIO(TorchCheckpointIO):
     """Writes beside the old file and then replaces it: a full disk or a killed run leaves the old one whole."""
 

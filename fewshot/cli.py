@@ -7,6 +7,7 @@ from typing import Any
 import fewshot
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
+from fewshot.networks.download import download
 from fewshot.parser import Parser
 from fewshot.runs import FewShotCLI, prepare, run
 from fewshot.signals import Stopped, stoppable
@@ -22,10 +23,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "curves": curves,
     "export": export,
+    "download": download,
     "homework": homework,
     "family": family,
 }
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
+
+BY_PLACE = {"download"}
+"""Those of them whose required argument is given without its name."""
 
 DESCRIPTION = f"{fewshot.__doc__} Beside fit and test there are {', '.join(COMMANDS)}: fewshot sweep --help, ..."
 
@@ -67,7 +72,7 @@ def call(command: str, args: list[str]) -> None:
         description=(COMMANDS[command].__doc__ or "").partition("Args:")[0],
         where=f"fewshot {command} --help lists the options",
     )
-    options = parser.add_function_arguments(COMMANDS[command], as_group=False)
+    options = parser.add_function_arguments(COMMANDS[command], as_group=False, as_positional=command in BY_PLACE)
     config = parser.parse_args(args)
     try:
         COMMANDS[command](**{option: config[option] for option in options})

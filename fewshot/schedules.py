@@ -77,8 +77,14 @@ def rehearse(
         lr_scheduler: A schedule of the optimiser.
 
     Raises:
-        FewShotError: If the optimiser or the schedule cannot be made, or cannot take a step.
+        FewShotError: If nothing is learned, or the optimiser or the schedule cannot be made or cannot take a step.
     """
+    parameters = list(parameters)
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise FewShotError(
+            "nothing is learned, as all weights are frozen: fewshot test needs no fit, and --model.network.tune norm "
+            "or all learns some of a pretrained backbone"
+        )
     copies = [parameter.detach().clone().requires_grad_() for parameter in parameters]
     for copy in copies:
         copy.grad = torch.zeros_like(copy)

@@ -16,6 +16,9 @@ CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 KEY = re.compile(r"(?!verify$)[A-Za-z_]\w*", re.ASCII)
 """Names of options that a checkpoint may give at all: whether files are verified is the user's own to say."""
 OURS = re.compile(r"fewshot\.(algorithms|networks|data)\.[\w.]+", re.ASCII)
+PRETRAINED = "fewshot.networks.PretrainedEmbedding"
+BACKBONE = re.compile(r"[\w.-]+", re.ASCII)
+"""A name of timm, which may look like a class and is never imported; a folder has a slash in it."""
 HARMLESS = ("torch.optim", "torchvision.transforms.v2")
 PATH = re.compile(r"(?!class_path$)(.*_)?(root|dir|path|folder|file)s?")
 """Names of options that are paths."""
@@ -44,15 +47,20 @@ def options_of(
     left_out: list[str] = []
     nothing = object()
 
-    def walk(value: Any, name: str) -> Any:
+    def walk(value: Any, name: str, home: Any = None) -> Any:
         if isinstance(value, dict):
+            home = value.get("class_path", home)
             # The parser takes a dot in a key for the next level.
-            pairs = ((key, walk(below, f"{name}.{key}")) for key, below in value.items() if _is_key(key))
+            pairs = ((key, walk(below, f"{name}.{key}", home)) for key, below in value.items() if _is_key(key))
             return {key: below for key, below in pairs if below is not nothing}
         if isinstance(value, list | tuple):
-            parts = [walk(below, name) for below in value]
+            parts = [walk(below, name, home) for below in value]
             return nothing if nothing in parts else parts
-        if value is None or isinstance(value, bool | int | float) or _is_plain(value, name, trusted):
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if home == PRETRAINED and name.endswith(".backbone") and isinstance(value, str) and BACKBONE.fullmatch(value):
+            return value
+        if _is_plain(value, name, trusted):
             return value
         left_out.append(name)
         return nothing

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.independence import batch_layers, evaluating, moved_by_other_queries
-from fewshot.checkpoints import model_options, not_finite, read_checkpoint
+from fewshot.checkpoints import folder_to_give, model_options, not_finite, read_checkpoint
 from fewshot.episodes import DataSpec, Episode, Prediction
 from fewshot.errors import FewShotError, positive
 from fewshot.metrics import EpisodeStatistics, Summary
+from fewshot.networks import without_weights
 from fewshot.objectives import OBJECTIVES, LossName
 from fewshot.parser import Parser
 from fewshot.schedules import LRSchedulerCallable, OptimizerCallable, ScheduleName, rehearse, scheduled
@@ -213,7 +214,8 @@ class EpisodicModule(LightningModule, ABC):
         parser = Parser()
         parser.add_subclass_arguments(EpisodicModule, "model")
         model = model_options(checkpoint, [f"{cls.__module__}.{cls.__qualname__}", *trust], **options)
-        module = parser.instantiate_classes(parser.parse_object({"model": model})).model
+        with without_weights():
+            module = parser.instantiate_classes(parser.parse_object({"model": model})).model
         if not isinstance(module, cls):
             raise FewShotError(f"{checkpoint_path} holds {type(module).__name__}, not {cls.__name__}")
         module.on_load_checkpoint(checkpoint)
@@ -240,6 +242,7 @@ class EpisodicModule(LightningModule, ABC):
                 raise FewShotError(
                     f"the checkpoint is of another network: {name} has shape {saved.get(name, 'none')} there and "
                     f"{own.get(name, 'none')} here. Keep the checkpoint's network and --data.ways"
+                    + folder_to_give(checkpoint)
                 )
         wild = not_finite(checkpoint["state_dict"])
         if wild:

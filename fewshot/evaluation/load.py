@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.data import EpisodicDataModule
+from fewshot.networks import without_weights
 from fewshot.parser import Parser, link
 from fewshot.trust import options_of, trusted_by
 
@@ -48,7 +49,8 @@ def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
     parser.add_lightning_class_args(EpisodicDataModule, "data", subclass_mode=True)
     link(parser)
     config = parser.parse_args(["--config", json.dumps(theirs), *options])
-    made = parser.instantiate_classes(config)
+    with without_weights():
+        made = parser.instantiate_classes(config)
     options_json = parser.dump(config, format="json", skip_link_targets=False)
     made.model.options = json.loads(options_json)["model"]
     return Loaded(record["name"], made.model, made.data, options_json)

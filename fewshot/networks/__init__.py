@@ -1,5 +1,6 @@
 """One file per network."""
 
+from fewshot.networks.backbones import without_weights
 from fewshot.networks.base import Classifier, Embedding
 from fewshot.networks.batch_norm import (
     BatchNormMode,
@@ -12,3 +13,5 @@ from fewshot.networks.batch_norm import (
 )
 from fewshot.networks.conv4 import Conv4
 from fewshot.networks.mlp import MLP
+from fewshot.networks.pretrained import PretrainedEmbedding
+from fewshot.networks.resnet12 import ResNet12

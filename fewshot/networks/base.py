@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from fewshot.errors import FewShotError
+
 
 class Embedding(nn.Module, ABC):
     """A network from examples to feature vectors.
@@ -40,3 +42,27 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Maps the examples of one task, ``[n, ...]``, to outputs ``[n, outputs]``."""
         return self.head(self.features(x, support_size))
+
+
+def check_images(x: Tensor, channels: int, least: int = 1) -> None:
+    """Refuses examples that a network for images cannot take.
+
+    Args:
+        x: The examples of one task; images are ``[n, C, H, W]``.
+        channels: The channels that it takes.
+        least: The height and width that it needs.
+
+    Raises:
+        FewShotError: If they are no images, have other channels, or are too small.
+    """
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise FewShotError(
+            f"the network takes images of {channels} channels, and the data have examples of shape "
+            f"{list(x.shape[1:])}: "
+            + (f"--model.network.in_channels {x.shape[1]}" if x.ndim == 4 else "choose another --model.network")
+        )
+    if min(x.shape[2:]) < least:
+        raise FewShotError(
+            f"the network takes images of at least {least} x {least} pixels, and the data have {x.shape[2]} x "
+            f"{x.shape[3]}: take larger ones, or another --model.network"
+        )

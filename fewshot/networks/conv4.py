@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot.errors import FewShotError, at_least_one
+from fewshot.errors import at_least_one
 from fewshot.fast.layers import BatchNorm, Conv2d
-from fewshot.networks.base import Embedding
+from fewshot.networks.base import Embedding, check_images
 
 
 class Conv4(Embedding):
@@ -56,12 +56,7 @@ class Conv4(Embedding):
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds images ``[n, C, H, W]`` as ``[n, out_features]``."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise FewShotError(
-                f"the network takes images of {self.in_channels} channels, and the data have examples of shape "
-                f"{list(x.shape[1:])}: "
-                + (f"--model.network.in_channels {x.shape[1]}" if x.ndim == 4 else "choose another --model.network")
-            )
+        check_images(x, self.in_channels)
         for convolution, norm in zip(self.convolutions, self.norms):
             x = self.pool(torch.relu(norm(convolution(x), support_size)))
         return x.mean(dim=(2, 3)) if self.cells == 1 else F.adaptive_avg_pool2d(x, self.cells).flatten(1)

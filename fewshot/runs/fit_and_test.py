@@ -23,6 +23,7 @@ from fewshot.data import EpisodicDataModule
 from fewshot.errors import FewShotError, blaming, gist
 from fewshot.evaluation import Report
 from fewshot.fast.allocator import keep_freed_memory
+from fewshot.networks import without_weights
 from fewshot.parser import Parser, link
 from fewshot.quiet import hide_hints
 from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
@@ -130,6 +131,11 @@ class FewShotCLI(LightningCLI):
                 raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
             batches = max(1, config.trainer.accumulate_grad_batches)  # of an outer step, which Lightning counts
             config.trainer.val_check_interval = batches * (min(interval, steps) if steps > 0 else interval)
+
+    def instantiate_classes(self) -> None:
+        """Makes model, data and Trainer; a backbone's weights are in the checkpoint, if the run begins with one."""
+        with nullcontext() if self.begun is None else without_weights():
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
