@@ -1,6 +1,6 @@
 """The one exception that is meant for the user's eyes, the ranges of numbers, and what libraries say, in one line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 LONGEST_WORD, LONGEST_LINE = 200, 1200
@@ -67,6 +67,12 @@ def blaming(option: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise FewShotError(f"{option}: {gist(error)}") from error
+
+
+def listed(items: Sequence[object], most: int = 5) -> str:
+    """Some of the items, for a line: ``a, b, c, d, e and 12 more``."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
 
 
 def gist(error: BaseException) -> str:

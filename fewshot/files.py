@@ -2,13 +2,18 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes beside the old file and then replaces it: a full disk or a killed process leaves the old one whole.
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write and read, which takes the place of the old one when the block ends without an exception.
+
+    It is written beside the old one: a full disk or a killed process leaves that whole.
 
     Raises:
         OSError: If it cannot be written.
@@ -16,14 +21,24 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
+        with temporary.open("w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def write_text(path: str | Path, text: str) -> None:

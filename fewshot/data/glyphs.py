@@ -15,13 +15,14 @@ from torch import Tensor
 
 import fewshot
 from fewshot.data.cache import cache_folder, cached
+from fewshot.data.drawings import SIZE, as_drawing
 from fewshot.data.images import ImageDataModule
 from fewshot.data.store import ImageStore
 
 # First words of the Unicode names of the letters. Braille is left out: its patterns differ by position alone, which
 # the drawings vary.
 ALPHABETS = "ARABIC ARMENIAN CANADIAN COPTIC CYRILLIC GEORGIAN GREEK HEBREW LAO LATIN LISU NKO OGHAM TIFINAGH".split()
-DRAWINGS, SIZE = 20, 28
+DRAWINGS = 20
 CANVAS = 2 * SIZE
 SEED = 0  # of the strokes
 
@@ -39,7 +40,12 @@ class GlyphsDataModule(ImageDataModule):
         """All characters, rendered once for all."""
         path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
         versions = (matplotlib.__version__, PIL.__version__, torch.__version__, fewshot.__version__)
-        return cached(cache_folder() / "glyphs.npz", f"{zlib.crc32(path.read_bytes()):08x} {versions}", render)
+        key = f"{zlib.crc32(path.read_bytes()):08x} {versions}"
+        return cached(cache_folder() / "glyphs.images", key, lambda _: render().parts()).store
+
+    def example(self, picture: Image.Image) -> np.ndarray:
+        """A picture of a letter, dark on light or light on dark, as a glyph: ``uint8`` ``[1, 28, 28]``."""
+        return as_drawing(picture)
 
     def split_name(self) -> str:
         """``glyphs/random``."""

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import Transform
 
 from fewshot.data.augment import each_its_own
 from fewshot.data.base import MOST_SEED, EpisodicDataModule
+from fewshot.data.splits import Split, random_split
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
-from fewshot.errors import FewShotError, at_least_one, in_range
+from fewshot.errors import FewShotError, at_least_one, in_range, listed
 from fewshot.plots import episode_figure
-
-Split = dict[str, list[int]]
-"""The classes, by index, of ``train``, ``val`` and ``test``, or of some of them."""
 
 
 class ImageEpisodes(Dataset[Episode]):
@@ -69,10 +68,11 @@ class ImageEpisodes(Dataset[Episode]):
         drawn = np.concatenate(self.groups) if within_groups in (0, 1) else np.arange(len(store))
         small = drawn[store.counts[drawn] < shots + queries]
         if len(small):
-            fewest = small[store.counts[small].argmin()]
+            fewest = sorted(small, key=store.counts.__getitem__)
+            some = listed([f"{store.names[one]} {store.counts[one]}" for one in fewest])
             raise FewShotError(
                 f"shots + queries = {shots} + {queries} = {shots + queries} images per class, but {len(small)} of the "
-                f"{len(store)} classes of the {split} split have fewer, {store.names[fewest]} {store.counts[fewest]}: "
+                f"{len(store)} classes of the {split} split have fewer, {some}: "
                 "lower the shots or the queries"
             )
         self.store = store
@@ -177,6 +177,14 @@ class ImageDataModule(EpisodicDataModule):
     def split_classes(self, names: Sequence[str]) -> Split:
         """Divides the classes, given by name: at random, 70 % for training, 10 % for validation, 20 % for test."""
         return random_split(len(names), self.split_seed)
+
+    def example(self, picture: Image.Image) -> np.ndarray:
+        """One picture as an example of these data, ``uint8`` ``[C, H, W]``.
+
+        Raises:
+            FewShotError: If the data do not say how.
+        """
+        raise FewShotError(f"{type(self).__name__} does not say how a picture becomes an example")
 
     def setup(self, stage: str) -> None:
         """Loads the images, splits them and checks that they suffice for the episodes asked for.
@@ -284,10 +292,3 @@ class ImageDataModule(EpisodicDataModule):
                 f"{len(seen)} of the {len(self.classes['test'])} test classes of split {self.split_name()} were "
                 f"trained on: the checkpoint was trained on split {state['split']}. Test it on that"
             )
-
-
-def random_split(classes: int, seed: int, train: float = 0.7, val: float = 0.1) -> Split:
-    """Divides classes at random by shares; those that remain are for test."""
-    order = np.random.Generator(np.random.Philox(seed)).permutation(classes).tolist()
-    first, second = (round(share * classes) for share in (train, train + val))
-    return {"train": order[:first], "val": order[first:second], "test": order[second:]}

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from PIL import Image
 
 from fewshot.data.cache import cache_folder
-from fewshot.data.images import ImageDataModule, Split
+from fewshot.data.drawings import as_drawing
+from fewshot.data.images import ImageDataModule
 from fewshot.data.omniglot_files import download, load_omniglot
+from fewshot.data.splits import Split, read_split
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError, in_range
@@ -68,7 +71,7 @@ class OmniglotDataModule(ImageDataModule):
         self.split_dir = split_dir
         self.val_alphabets = val_alphabets
         in_range(0, BACKGROUND_ALPHABETS - 1, val_alphabets=val_alphabets)
-        self.cache = cache_folder(cache_dir) / "omniglot.npz"
+        self.cache = cache_folder(cache_dir) / "omniglot.images"
         self.verify = verify is not False  # a null of the command line is no false
 
     def prepare_data(self) -> None:
@@ -79,6 +82,10 @@ class OmniglotDataModule(ImageDataModule):
     def load(self) -> ImageStore:
         """All 1,623 characters."""
         return load_omniglot(self.root, self.cache, self.verify)
+
+    def example(self, picture: Image.Image) -> np.ndarray:
+        """A picture of a character, dark on light or light on dark, as a drawing: ``uint8`` ``[1, 28, 28]``."""
+        return as_drawing(picture)
 
     def split_name(self) -> str:
         """``omniglot/random`` and the like."""
@@ -100,31 +107,5 @@ class OmniglotDataModule(ImageDataModule):
                 split["test" if not background else "val" if held else "train"].append(index)
             return split
         assert self.split_dir is not None
-        return read_split(Path(self.split_dir), names)
-
-
-def read_split(folder: Path, names: Sequence[str]) -> Split:
-    """Reads the three lists of a split.
-
-    Raises:
-        FewShotError: If a list is missing or empty, names an unknown character, or one that another list has.
-    """
-    index = {name.partition("/")[2]: position for position, name in enumerate(names)}
-    split: Split = {}
-    seen: dict[str, str] = {}
-    for part in SPLITS:
-        path = folder / f"{part}.txt"
-        try:
-            characters = path.read_text().split()
-        except (OSError, ValueError) as error:  # no text, or no path
-            raise FewShotError(f"split list {path} cannot be read ({error})") from None
-        for character in characters:
-            if character not in index:
-                raise FewShotError(f"{path} names {character!r}, which is no ALPHABET/characterNN of Omniglot")
-            if character in seen:
-                raise FewShotError(f"{path} names {character}, which {seen[character]} names already")
-            seen[character] = path.name
-        if not characters:
-            raise FewShotError(f"split list {path} is empty")
-        split[part] = [index[character] for character in characters]
-    return split
+        characters = [name.partition("/")[2] for name in names]
+        return read_split(Path(self.split_dir), characters, "ALPHABET/characterNN of Omniglot", str.split)

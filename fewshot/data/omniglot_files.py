@@ -20,6 +20,7 @@ from PIL import Image
 from rich.progress import track
 
 from fewshot.data.cache import cached
+from fewshot.data.drawings import SIZE, shrunk
 from fewshot.data.store import ImageStore
 from fewshot.errors import FewShotError, gist
 
@@ -32,7 +33,7 @@ PIXELS = {  # SHA-256 over the name and the pixels of every drawing: whoever pac
     "images_background": "48a0b1fcf6e14e64c64d6026ebd0b0eece1b746a596ef49b15bf1b59d935cce0",
     "images_evaluation": "b16131e11b20f651b7c7237507574d2d2afdea54af2d3a02c1498c700cc00197",
 }
-CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
+CHARACTERS, DRAWINGS = 1623, 20
 ORIGINAL = "a PNG of 105 x 105 in mode 1"  # what every drawing is; Pillow's mode 1 is one bit a pixel
 MOST_BYTES = 1_000_000  # of a drawing; the official ones have some 500
 
@@ -53,7 +54,7 @@ def load_omniglot(root: Path, cache: Path, verify: bool = True) -> ImageStore:
         FewShotError: If the files are missing, damaged, or not Omniglot's.
     """
     sources = find(root)
-    return cached(cache, _fingerprint(sources, verify), lambda: decode(sources, verify))
+    return cached(cache, _fingerprint(sources, verify), lambda _: decode(sources, verify).parts()).store
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -200,7 +201,7 @@ def _decode(name: str, png: bytes, verify: bool) -> tuple[np.ndarray, bytes]:
     """Decodes one drawing.
 
     Returns:
-        The drawing in 28 x 28 with ink bright, by Lanczos resampling as in Finn's MAML; and what ``PIXELS`` is of.
+        The drawing in 28 x 28 with ink bright, and what ``PIXELS`` is of.
     """
     try:
         image = Image.open(io.BytesIO(png))
@@ -208,8 +209,7 @@ def _decode(name: str, png: bytes, verify: bool) -> tuple[np.ndarray, bytes]:
         if image.format == "PNG" and (kind == ORIGINAL or not verify):
             image.verify()  # the checksums of the file, which decoding does not look at
             image = Image.open(io.BytesIO(png))
-            small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-            return 255 - np.asarray(small), name.encode() + image.tobytes()
+            return shrunk(image), name.encode() + image.tobytes()
     except Exception as error:  # nor of what Pillow does
         raise FewShotError(f"the drawing {name} is damaged ({gist(error)}): get the official archives") from None
     raise FewShotError(

@@ -1,6 +1,6 @@
 """Where images are kept: one array of all of them, and which of its rows are of which class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,6 +58,12 @@ class ImageStore:
             raise FewShotError("there are no classes of images")
         return cls.of_rows(torch.cat(list(classes.values())), [len(images) for images in classes.values()], [*classes])
 
+    def parts(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields the name of each class and its images, ``uint8`` ``[n, C, H, W]``."""
+        images = self.images.numpy()
+        for name, start, count in zip(self.names, self.starts, self.counts):
+            yield name, images[start : start + count]
+
     def __len__(self) -> int:
         """Number of classes."""
         return len(self.names)
@@ -109,11 +115,10 @@ class ImageStore:
             ``uint8`` ``[T, N*n, C, H, W]``.
         """
         rows = self.starts[classes][..., None] + members
-        # index_select copies whole images, some twenty times faster than indexing.
-        images = self.images.index_select(0, torch.from_numpy(rows.ravel()))
+        # NumPy copies whole images faster than torch: as fast for small ones, three times for 2,560 of 84 pixels.
+        pixels = self.images.numpy().take(rows.ravel(), axis=0)
         turns = np.broadcast_to(self.turns[classes][..., None], members.shape).ravel()
-        pixels = images.numpy()  # the same memory; NumPy turns small images twice as fast
         for quarters in range(1, 4) if turns.any() else ():
             turned = np.flatnonzero(turns == quarters)
             pixels[turned] = np.rot90(pixels[turned], quarters, axes=(-2, -1))
-        return images.unflatten(0, (len(classes), -1))
+        return torch.from_numpy(pixels).unflatten(0, (len(classes), -1))
