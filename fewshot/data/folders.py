@@ -64,8 +64,6 @@ class FolderDataModule(ImageDataModule):
         **episodes: Any,
     ) -> None:
         super().__init__(**episodes)
-        if root is None:
-            raise FewShotError("--data.root is missing: name the folder that holds a folder of pictures for each class")
         if channels not in (1, 3):
             raise FewShotError(f"channels must be 3, for colour, or 1, for gray, not {channels}")
         if split not in (None, *get_args(Kind)):
@@ -76,7 +74,7 @@ class FolderDataModule(ImageDataModule):
         in_range(0, 1, val_share=val_share, test_share=test_share)
         if not val_share + test_share < 1:
             raise FewShotError(f"val_share {val_share} and test_share {test_share} leave no classes for training")
-        self.root = Path(root).expanduser()
+        self.root = None if root is None else Path(root).expanduser()
         self.image_size, self.channels = image_size, channels
         self.split, self.split_dir = split, split_dir
         self.val_share, self.test_share = val_share, test_share
@@ -85,7 +83,13 @@ class FolderDataModule(ImageDataModule):
 
     @cached_property
     def listing(self) -> Listing:
-        """The classes and their files, as they were when first asked for."""
+        """The classes and their files, as they were when first asked for.
+
+        Raises:
+            FewShotError: If there are none.
+        """
+        if self.root is None:
+            raise FewShotError("--data.root is missing: name the folder that holds a folder of pictures for each class")
         return list_classes(self.root, {None: None, "folders": True}.get(self.split, False))
 
     @cached_property

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, read_checkpoint
@@ -40,7 +40,11 @@ def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
     Raises:
         FewShotError: If it is no checkpoint, an option is wrong, or a class is neither one of fewshot nor trusted.
     """
-    record = read_checkpoint(path)[KEY]
+    return made(read_checkpoint(path)[KEY], options)
+
+
+def made(record: dict[str, Any], options: Sequence[str] = ()) -> Loaded:
+    """Makes the learner and the data that a checkpoint's record describes; see :func:`load`."""
     theirs, _ = options_of(record["config"], trusted_by(options))
     parser = Parser()
     parser.add_argument("--trust", type=list[str])
@@ -50,7 +54,7 @@ def load(path: str | Path, options: Sequence[str] = ()) -> Loaded:
     link(parser)
     config = parser.parse_args(["--config", json.dumps(theirs), *options])
     with without_weights():
-        made = parser.instantiate_classes(config)
+        parts = parser.instantiate_classes(config)
     options_json = parser.dump(config, format="json", skip_link_targets=False)
-    made.model.options = json.loads(options_json)["model"]
-    return Loaded(record["name"], made.model, made.data, options_json)
+    parts.model.options = json.loads(options_json)["model"]
+    return Loaded(record["name"], parts.model, parts.data, options_json)

@@ -1,0 +1,93 @@
+"""What the support set says of itself: each of its examples judged by a head that has not seen it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest
+
+from fewshot.classifier.heads import Head, log_loss
+
+FOLDS = 5
+"""At most so many heads are fitted to estimate one: at five examples a class, each leaves out one of every class."""
+
+TEMPERATURES = (1e-3, 1e2)  # within which one is looked for
+
+Fit = Callable[[np.ndarray, np.ndarray], Head]
+
+
+class HeldOut(NamedTuple):
+    """Scores of support examples by heads that were fitted without them.
+
+    Attributes:
+        rows: Which examples: those whose class has another one, ``[m]``.
+        scores: ``[m, N]``.
+        labels: ``[m]``, 0 to N-1.
+        temperature: What the scores are to be divided by for calibrated probabilities.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    temperature: float
+
+    @property
+    def right(self) -> np.ndarray:
+        """Which of them are classified correctly, ``[m]``."""
+        return self.scores.argmax(1) == self.labels
+
+    @property
+    def log_loss(self) -> float:
+        """Mean minus log of the calibrated probability of the right class."""
+        return log_loss(self.scores, self.labels, self.temperature)
+
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        interval = binomtest(int(self.right.sum()), len(self.right)).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
+
+
+def held_out(fit: Fit, features: np.ndarray, labels: np.ndarray, seed: int = 0) -> HeldOut | None:
+    """Judges each example by a head that was fitted to others.
+
+    The examples of each class are dealt out to the folds in turn, in a random order.
+
+    Args:
+        fit: Fits a head to features and labels.
+        features: ``[n, D]``.
+        labels: ``[n]``, 0 to N-1.
+        seed: Of the order.
+
+    Returns:
+        ``None`` if no class has two examples.
+    """
+    counts = np.bincount(labels)
+    if counts.max() < 2:
+        return None
+    folds = np.zeros_like(labels)
+    rng = np.random.default_rng(seed)
+    for label, count in enumerate(counts):
+        folds[labels == label] = rng.permutation(count) % FOLDS
+    folds[(counts < 2)[labels]] = -1  # the only one of its class is always fitted to, and not judged
+    rows, scores = [], []
+    for fold in range(min(FOLDS, int(counts.max()))):
+        out = np.flatnonzero(folds == fold)
+        head = fit(np.delete(features, out, axis=0), np.delete(labels, out))
+        rows.append(out)
+        scores.append(head.scores(features[out]))
+    order = np.argsort(np.concatenate(rows))
+    judged, every = np.concatenate(rows)[order], np.concatenate(scores)[order]
+    return HeldOut(judged, every, labels[judged], best_temperature(every, labels[judged]))
+
+
+def best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature of the lowest log loss.
+
+    Guo et al., 2017, On Calibration of Modern Neural Networks, https://arxiv.org/abs/1706.04599.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(scores, labels, float(np.exp(log_temperature)))
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))

@@ -1,0 +1,221 @@
+"""``FewShotClassifier``: a few labelled pictures in, a classifier out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fewshot.classifier.estimate import Fit, HeldOut, held_out
+from fewshot.classifier.heads import LINEAR, Head, HeadName, fit_linear
+from fewshot.classifier.onnx import export_onnx
+from fewshot.classifier.saving import load, save
+from fewshot.classifier.sources import Picture, Source, backbone_source, learner_source
+from fewshot.errors import FewShotError, listed
+from fewshot.networks.backbones import EMBEDDED
+
+MOST_FOR_LOGISTIC = 100
+"""Classes up to which ``auto`` tries logistic regression, whose fits take minutes beyond."""
+
+UNKNOWN_TEMPERATURE = 0.05
+"""For one example a class, which leaves none to be judged: about that of a softmax of 20 times the cosine."""
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):
+    """Tells classes of pictures apart from a handful of labelled ones, as an estimator of scikit-learn.
+
+    Pictures are files, images of Pillow, or arrays ``uint8`` ``[n, H, W]`` or ``[n, H, W, 3]``. Each becomes a feature
+    vector by a frozen backbone; a head is fitted to those. A matrix ``[n, D]`` of numbers is taken for features.
+
+    Attributes:
+        classes_: The classes, sorted.
+        head_name_: The head that was chosen.
+        candidates_: The support examples judged by held-out heads of each kind that was tried.
+        held_out_: The support examples judged by heads that have not seen them; ``None`` where no class has two.
+        temperature_: What scores are divided by before the softmax, found on ``held_out_``.
+
+    Args:
+        backbone: A pretrained backbone of timm, by name or folder; see ``PretrainedEmbedding``.
+        ckpt_path: A checkpoint of ``fewshot fit``, or its name, in place of the backbone.
+        head: ``nearest-mean``, ``ridge`` or ``logistic`` regression, the ``learner``'s own, or ``auto``: of a
+            checkpoint its own; of a backbone the one of the lowest log loss on held-out support examples, and
+            the nearest mean where no class has two.
+        download: Whether the backbone's weights may be downloaded.
+        trust: Modules of your own, whose classes the checkpoint may use.
+        random_state: Seed of which examples are held out together.
+    """
+
+    def __init__(
+        self,
+        backbone: str = EMBEDDED,
+        ckpt_path: str | Path | None = None,
+        head: HeadName = "auto",
+        download: bool = False,
+        trust: Sequence[str] = (),
+        random_state: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.ckpt_path = ckpt_path
+        self.head = head
+        self.download = download
+        self.trust = trust
+        self.random_state = random_state
+
+    @property
+    def source(self) -> Source:
+        """What turns pictures into features.
+
+        Raises:
+            FewShotError: If the classifier was fitted to features.
+        """
+        check_is_fitted(self, "head_")
+        if self.source_ is None:
+            raise FewShotError("the classifier was fitted to features, and knows nothing of pictures")
+        return self.source_
+
+    def fit(self, X: Any, y: Any) -> "FewShotClassifier":  # noqa: N803 (scikit-learn's names)
+        """Fits a head to labelled pictures.
+
+        Args:
+            X: Pictures, or features ``[n, D]``.
+            y: The class of each, ``[n]``.
+
+        Raises:
+            FewShotError: If a picture cannot be read, there is one class, or the head does not go with the source.
+        """
+        pictures = as_pictures(X)
+        if pictures is None:
+            features, y = validate_data(self, X, y)
+            self.source_: Source | None = None
+        else:
+            self.source_ = self._source()
+            features = self._embedded(self.source_, pictures)
+            self.n_features_in_ = features.shape[1]
+        check_classification_targets(y)
+        if len(features) != len(y):
+            raise FewShotError(f"{len(features)} pictures, but {len(y)} labels")
+        self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise FewShotError(f"one class, {self.classes_[0]}: to tell classes apart takes two or more")
+        return self._fit_head(features, labels)
+
+    def _fit_head(self, features: np.ndarray, labels: np.ndarray) -> "FewShotClassifier":
+        self.features_, self.labels_ = features, labels
+        self.candidates_: dict[str, HeldOut] = {}
+        names = self._candidates(labels)
+        for name in names:
+            judged = held_out(self._fitting(name), features, labels, self.random_state)
+            if judged is not None:
+                self.candidates_[name] = judged
+        self.head_name_ = min(self.candidates_, key=lambda name: self.candidates_[name].log_loss, default=names[0])
+        self.held_out_ = self.candidates_.get(self.head_name_)
+        self.temperature_ = self.held_out_.temperature if self.held_out_ else UNKNOWN_TEMPERATURE
+        self.head_: Head = self._fitting(self.head_name_)(features, labels)
+        return self
+
+    def _candidates(self, labels: np.ndarray) -> list[str]:
+        """The heads to choose from, the first of them for lack of evidence."""
+        if self.head != "auto":
+            if self.head not in (*LINEAR, "learner"):
+                raise FewShotError(f"head must be auto, learner, {', '.join(LINEAR)}, not {self.head}")
+            return [self.head]
+        if self.ckpt_path is not None:
+            return ["learner"]
+        return [name for name in LINEAR if name != "logistic" or labels.max() < MOST_FOR_LOGISTIC]
+
+    def _fitting(self, name: str) -> Fit:
+        if name != "learner":
+            return lambda features, labels: fit_linear(name, features, labels)
+        if self.source_ is None:
+            raise FewShotError("head learner needs pictures and a checkpoint: ckpt_path")
+        return self.source_.head
+
+    def _source(self) -> Source:
+        if self.ckpt_path is not None:
+            return learner_source(str(self.ckpt_path), tuple(self.trust))
+        return backbone_source(self.backbone, self.download)
+
+    @staticmethod
+    def _embedded(source: Source, pictures: Sequence[Picture]) -> np.ndarray:
+        features, wrong = source.features(pictures)
+        if wrong:
+            some = listed([f"{pictures[index]} ({why})" for index, why in wrong.items()])
+            raise FewShotError(f"{len(wrong)} of the {len(pictures)} pictures cannot be read: {some}")
+        return features
+
+    def _features_of(self, X: Any) -> np.ndarray:  # noqa: N803
+        check_is_fitted(self, "head_")
+        pictures = as_pictures(X)
+        if pictures is None:
+            return validate_data(self, X, reset=False)
+        return self._embedded(self.source, pictures)
+
+    def _scores(self, X: Any) -> np.ndarray:  # noqa: N803
+        features = self._features_of(X)
+        return self.head_.scores(features)
+
+    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Scores ``[n, N]``, before calibration; of two classes the difference, ``[n]``, as in scikit-learn."""
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Calibrated probabilities ``[n, N]``, in the order of ``classes_``."""
+        return softmax(self._scores(X) / self.temperature_, axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The most probable class of each, ``[n]``."""
+        best = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
+
+    def add_class(self, X: Any, label: Any) -> "FewShotClassifier":  # noqa: N803
+        """Adds labelled examples, of a new class or of one that is known, and fits the head again.
+
+        Args:
+            X: Its pictures, or features ``[n, D]``.
+            label: The class of all of them.
+        """
+        features = self._features_of(X)
+        old = self.classes_[self.labels_]
+        labels = np.concatenate([old, np.full(len(features), label)])
+        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        return self._fit_head(np.concatenate([self.features_, features]), numbers)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes all that predicting needs to a folder; see :mod:`fewshot.classifier.saving`."""
+        save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, trust: Sequence[str] = ()) -> "FewShotClassifier":
+        """Reads what :meth:`save` wrote; ``trust`` as for a checkpoint."""
+        return load(cls(), Path(folder), tuple(trust))
+
+    def export_onnx(self, file: str | Path) -> None:
+        """Writes one ONNX file, from images of 0 to 1 to probabilities; see :mod:`fewshot.classifier.onnx`."""
+        export_onnx(self, Path(file))
+
+
+def as_pictures(X: Any) -> list[Picture] | None:  # noqa: N803
+    """Files, images of Pillow, or arrays of pixels, as a list; ``None`` if ``X`` is a matrix.
+
+    Raises:
+        FewShotError: If it is an array of no known kind.
+    """
+    if isinstance(X, str | Path | Image.Image):
+        raise FewShotError("pictures come as a list: [picture]")
+    if isinstance(X, list | tuple | np.ndarray) and len(X) and isinstance(X[0], str | Path | Image.Image):
+        return list(X)
+    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) < 2:
+        return None
+    array = np.asarray(X) if isinstance(X, list | tuple | np.ndarray | torch.Tensor) else np.empty(0)
+    if array.ndim < 3:
+        return None
+    if array.dtype != np.uint8 or array.ndim > 4 or array.shape[3:] not in ((), (3,)):
+        raise FewShotError(f"pictures must be uint8 [n, H, W] or [n, H, W, 3], not {array.dtype} {list(array.shape)}")
+    return [Image.fromarray(pixels) for pixels in array]
