@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import fewshot
+from fewshot.classifier.predict import predict
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, sweep
 from fewshot.networks.download import download
@@ -19,6 +20,7 @@ from fewshot.terminal import make_printable
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,
+    "predict": predict,
     "sweep": sweep,
     "compare": compare,
     "curves": curves,

@@ -63,6 +63,29 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
     return figure
 
 
+def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8) -> Figure:
+    """Draws pictures side by side, each with a caption below.
+
+    Args:
+        images: ``uint8`` ``[C, H, W]`` each, three channels are colour.
+        captions: One for each.
+        title: Above them all.
+        columns: Pictures in a row.
+    """
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.6 * columns, 2.0 * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for axis, image, caption in zip(axes.flat, images, captions):
+        pixels = np.moveaxis(image, 0, -1)
+        axis.imshow(pixels if pixels.shape[-1] == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=255)
+        axis.set_xlabel(caption, fontsize=6, labelpad=2, parse_math=False)
+    return figure
+
+
 def _show(axis: Axes, image: Tensor) -> None:
     """Draws an image ``[C, H, W]``."""
     pixels = image.float().clamp(0, 1).movedim(0, -1).numpy(force=True)

@@ -18,6 +18,7 @@ FLOORS = [
     {"plots", "inner_loop"},
     {"data", "algorithms"},
     {"evaluation"},
+    {"classifier"},
     {"runs"},
     {"studies"},
     {"cli"},

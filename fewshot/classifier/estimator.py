@@ -94,7 +94,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             features, y = validate_data(self, X, y)
             self.source_: Source | None = None
         else:
-            self.source_ = self._source()
+            self.source_ = self.make_source()
             features = self._embedded(self.source_, pictures)
             self.n_features_in_ = features.shape[1]
         check_classification_targets(y)
@@ -136,7 +136,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             raise FewShotError("head learner needs pictures and a checkpoint: ckpt_path")
         return self.source_.head
 
-    def _source(self) -> Source:
+    def make_source(self) -> Source:
+        """What will turn pictures into features: made once, and remembered for other classifiers."""
         if self.ckpt_path is not None:
             return learner_source(str(self.ckpt_path), tuple(self.trust))
         return backbone_source(self.backbone, self.download)

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot.algorithms import MetricModule
+from fewshot.algorithms import ProtoNetModule
+from fewshot.algorithms.protonet import prototypes
 from fewshot.classifier.heads import LinearHead
 from fewshot.classifier.sources import LearnerHead
 from fewshot.episodes import Examples
@@ -26,32 +27,46 @@ class Whole(nn.Module):
 
     def __init__(self, classifier: "FewShotClassifier") -> None:
         super().__init__()
-        self.network: Any = classifier.source.module
-        self.temperature = classifier.temperature_
-        head = classifier.head_
-        self.is_linear = isinstance(head, LinearHead)
-        if isinstance(head, LinearHead):
-            self.weight, self.bias = (nn.Buffer(torch.from_numpy(part).float()) for part in head)
-        elif isinstance(head, LearnerHead) and isinstance(self.network, MetricModule):
-            self.support = nn.Buffer(torch.from_numpy(head.features)[None].float())
-            self.labels = nn.Buffer(torch.from_numpy(head.labels)[None])
-        else:
-            raise FewShotError(
-                f"{type(self.network).__name__} takes gradient steps on the support set, which ONNX cannot hold: take "
-                "a learner that compares, or a pretrained backbone"
-            )
+        module: Any = classifier.source.module
+        self.backbone = module if isinstance(module, PretrainedEmbedding) else None
+        self.network: Any = getattr(module, "network", None)
+        weight, bias, self.unit_length = _linear(classifier)
+        self.weight, self.bias = nn.Buffer(weight / classifier.temperature_), nn.Buffer(bias / classifier.temperature_)
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities ``[n, N]`` of images ``[n, C, H, W]`` of 0 to 1."""
-        if isinstance(self.network, PretrainedEmbedding):
-            features = self.network.backbone(self.network.prepared(images))
+        if self.backbone is not None:
+            features = self.backbone.backbone(self.backbone.prepared(images))
         else:
-            features = self.network.network(images)
-        if self.is_linear:
-            scores = F.normalize(features) @ self.weight.T + self.bias
-        else:
-            scores = self.network.compare(Examples(self.support, self.labels), features[None])[0]
-        return (scores / self.temperature).softmax(1)
+            features = self.network(images)
+        if self.unit_length:
+            features = F.normalize(features)
+        return (features @ self.weight.T + self.bias).softmax(1)
+
+
+def _linear(classifier: "FewShotClassifier") -> tuple[Tensor, Tensor, bool]:
+    """Weight ``[N, D]`` and bias ``[N]`` of the scores, and whether features are brought to length one for them.
+
+    Raises:
+        FewShotError: If the scores are not linear in the features.
+    """
+    head = classifier.head_
+    if isinstance(head, LinearHead):
+        return torch.from_numpy(head.weight).float(), torch.from_numpy(head.bias).float(), True
+    if isinstance(head, LearnerHead) and isinstance(head.learner, ProtoNetModule):
+        learner, support = (
+            head.learner,
+            Examples(*(torch.from_numpy(part)[None] for part in (head.features, head.labels))),
+        )
+        centres = prototypes(support)[0]
+        if learner.distance == "cosine":
+            return F.normalize(centres) / learner.temperature, torch.zeros(len(centres)), True
+        # The squared distance, less that of the query from zero, which all classes share.
+        return 2 * centres / learner.temperature, -centres.square().sum(1) / learner.temperature, False
+    raise FewShotError(
+        f"{type(classifier.source.module).__name__} cannot be written as ONNX: a pretrained backbone can, a ProtoNet, "
+        "and any other learner that compares with head logistic"
+    )
 
 
 def export_onnx(classifier: "FewShotClassifier", file: Path) -> None:
@@ -60,7 +75,7 @@ def export_onnx(classifier: "FewShotClassifier", file: Path) -> None:
     The images are as the classifier reads pictures: upright, opaque, resized and cut to its square.
 
     Raises:
-        FewShotError: If the classifier takes gradient steps, a package is missing, or the file cannot be written.
+        FewShotError: If its scores are not linear in features, a package is missing, or the file cannot be written.
     """
     whole = Whole(classifier).eval()
     example = torch.from_numpy(classifier.source.example()).float()[None].repeat(2, 1, 1, 1) / 255

@@ -1,0 +1,182 @@
+"""``fewshot predict``: folders of pictures in, labels out."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+
+from fewshot.classifier.contact import draw_doubtful
+from fewshot.classifier.estimator import FewShotClassifier
+from fewshot.classifier.heads import HeadName
+from fewshot.classifier.results import report, tell
+from fewshot.data.pictures import pictures_by_class, pictures_in
+from fewshot.errors import FewShotError
+from fewshot.evaluation.measure import Row, write_csv
+from fewshot.files import write_json
+from fewshot.networks.backbones import EMBEDDED
+
+COLUMNS = ("file", "class", "probability", "second_class", "second_probability", "score", "known", "error")
+
+
+def predict(
+    query: str | list[str],
+    support: Path | None = None,
+    classifier: Path | None = None,
+    ckpt_path: str | None = None,
+    backbone: str = EMBEDDED,
+    head: HeadName = "auto",
+    download: bool = False,
+    reject: float | None = None,
+    save: Path | None = None,
+    onnx: Path | None = None,
+    folder: Path | None = None,
+    trust: list[str] = [],  # noqa: B006 (jsonargparse shows it)
+) -> list[Row]:
+    """Sorts pictures into classes of which you have a handful each.
+
+    Writes predictions.csv (file, class, probability, second class, its probability, score, known, error),
+    predictions.json, and contact_sheet.png with the most doubtful pictures first. Says how good it is by the support
+    set alone: each support picture is judged by a classifier that has not seen it.
+
+    Args:
+        query: The pictures to be sorted: a file, a folder, a pattern in quotes as in "new/*.jpg", or a list of those.
+        support: The labelled pictures: a folder for each class, named after it.
+        classifier: A classifier that --save has written, in place of the support set.
+        ckpt_path: A learner that fewshot fit has trained, in place of the pretrained backbone.
+        backbone: A pretrained backbone of timm, by its name or folder; the default needs no download.
+        head: nearest-mean, ridge, logistic, or the learner's own; auto chooses by held-out support pictures.
+        download: Whether the backbone's weights may be downloaded, if they are not on this machine.
+        reject: Mark pictures as not known that score lower than this share of held-out support pictures does, such as
+            0.05. Expect little: at 0.05 a quarter of the pictures of other classes was caught.
+        save: Folder to keep the classifier in, for --classifier.
+        onnx: File to write the classifier to as ONNX, for programs that know nothing of fewshot.
+        folder: Where the results go; the next logs/predict/version_<n> if not given.
+        trust: Modules of your own, as in [my.module], whose classes a checkpoint may use.
+
+    Returns:
+        A row per picture.
+
+    Raises:
+        FewShotError: If there is nothing to learn from or to sort, or an option is wrong.
+    """
+    if (support is None) == (classifier is None):
+        raise FewShotError(
+            "give either --support FOLDER, with a folder of pictures for each class, or --classifier FOLDER"
+        )
+    if reject is not None and not 0 < reject < 1:
+        raise FewShotError(f"--reject must be between 0 and 1, not {reject}")
+    files = _files(query)
+    support_files: list[str] = []
+    if classifier is not None:
+        made = FewShotClassifier.load(classifier, trust)
+    else:
+        assert support is not None
+        made = FewShotClassifier(backbone, ckpt_path, head, download, trust)
+        support_files = _fit(made, support)
+    threshold = _threshold(made, reject)
+    folder = _next_folder() if folder is None else folder
+    rows = _sort(made, files, threshold)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(folder / "predictions.csv", rows, COLUMNS)
+        write_json(folder / "predictions.json", report(made, rows, support_files))
+        draw_doubtful(rows, made.source, folder / "contact_sheet.png")
+    except OSError as error:
+        raise FewShotError(f"--folder {folder} cannot be written ({error.strerror})") from None
+    if save is not None:
+        made.save(save)
+    if onnx is not None:
+        made.export_onnx(onnx)
+    tell(made, rows, support_files, folder)
+    return rows
+
+
+def _files(query: str | list[str]) -> list[str]:
+    """The files that are meant, each once."""
+    found: dict[str, None] = {}
+    for name in [query] if isinstance(query, str) else query:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            below = [file for files in pictures_by_class(path).values() for file in files]
+            some = [str(file) for file in [*pictures_in(path), *below]]
+        elif path.exists():
+            some = [str(path)]
+        else:
+            some = sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file())
+        if not some:
+            raise FewShotError(f"--query {name}: there are no such pictures")
+        found.update(dict.fromkeys(some))
+    return [*found]
+
+
+def _fit(classifier: FewShotClassifier, support: Path) -> list[str]:
+    """Fits the classifier to folders of pictures, and returns their files."""
+    classes = pictures_by_class(support)
+    if len(classes) < 2:
+        raise FewShotError(
+            f"{support} holds {len(classes)} folders of pictures: put those of each class into a folder of its own, "
+            "two classes or more"
+        )
+    files = [str(file) for files in classes.values() for file in files]
+    labels = [name for name, files in classes.items() for _ in files]
+    classifier.make_source().features(files, "Support")  # with a bar; they are remembered for the fit
+    classifier.fit(files, labels)
+    return files
+
+
+class Threshold(NamedTuple):
+    """Below which score a picture is not known.
+
+    Attributes:
+        score: The threshold.
+        share: Of known pictures that are expected below it, 0 to 1.
+    """
+
+    score: float
+    share: float
+
+
+def _threshold(classifier: FewShotClassifier, reject: float | None) -> Threshold | None:
+    if reject is None:
+        return None
+    if classifier.held_out_ is None:
+        raise FewShotError("--reject learns from support pictures that are held out: give two or more of some classes")
+    return Threshold(float(np.quantile(classifier.held_out_.scores.max(1), reject)), reject)
+
+
+def _sort(classifier: FewShotClassifier, files: Sequence[str], threshold: Threshold | None) -> list[Row]:
+    """A row per file."""
+    features, wrong = classifier.source.features(files, "Queries")
+    scores = classifier.head_.scores(features) if len(features) else np.empty((0, 2))
+    probabilities = softmax(scores / classifier.temperature_, axis=1)
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    names = classifier.classes_.tolist()
+    rows: list[Row] = []
+    judged = iter(range(len(scores)))
+    for index, file in enumerate(files):
+        if index in wrong:
+            rows.append({"file": file, "error": wrong[index]})
+            continue
+        row = next(judged)
+        (first, second), score = best[row].tolist(), float(scores[row].max())
+        rows.append(
+            {
+                "file": file,
+                "class": names[first],
+                "probability": round(float(probabilities[row, first]), 4),
+                "second_class": names[second],
+                "second_probability": round(float(probabilities[row, second]), 4),
+                "score": round(score, 4),
+                "known": None if threshold is None else score >= threshold.score,
+            }
+        )
+    return rows
+
+
+def _next_folder() -> Path:
+    home = Path("logs/predict")
+    taken = (path.name.removeprefix("version_") for path in home.glob("version_*"))
+    return home / f"version_{1 + max((int(name) for name in taken if name.isdigit()), default=-1)}"
