@@ -58,9 +58,8 @@ def options_of(
             return nothing if nothing in parts else parts
         if value is None or isinstance(value, bool | int | float):
             return value
-        if home == PRETRAINED and name.endswith(".backbone") and isinstance(value, str) and BACKBONE.fullmatch(value):
-            return value
-        if _is_plain(value, name, trusted):
+        backbone = home == PRETRAINED and name.endswith(".init_args.backbone") and isinstance(value, str)
+        if (backbone and BACKBONE.fullmatch(value)) or _is_plain(value, name, trusted):
             return value
         left_out.append(name)
         return nothing

@@ -114,6 +114,23 @@ def test_neither_in_a_key_nor_in_a_list():
     assert left_out == ["data.init_args.colours"]
 
 
+def test_a_backbone_may_be_a_name_of_timm_and_no_folder():
+    network = {"class_path": "fewshot.networks.PretrainedEmbedding", "init_args": {"backbone": "", "tune": "norm"}}
+    config = {"model": {"class_path": "ProtoNetModule", "init_args": {"network": network}}}
+    for name in ("efficientnet_lite0", "resnet18.a1_in1k"):  # the second looks like a class
+        network["init_args"]["backbone"] = name
+        assert options_of(config, parts=["model"]) == (config, [])
+    for folder in ("./mine", "/tmp/mine", "../mine"):
+        network["init_args"]["backbone"] = folder
+        options, left_out = options_of(config, parts=["model"])
+        assert options["model"]["init_args"]["network"]["init_args"] == {"tune": "norm"}
+        assert left_out == ["model.init_args.network.init_args.backbone"]
+    network["class_path"] = "fewshot.networks.Conv4"  # of any other class it would be imported
+    network["init_args"]["backbone"] = "evil.Network"
+    with pytest.raises(FewShotError, match=r"wants the class evil\.Network"):
+        options_of(config, parts=["model"])
+
+
 def test_to_trust_a_module_is_not_to_trust_what_it_imports(hostile):
     config = torch.load(hostile())["fewshot"]["config"]
     for path in ("evil.open", "evil.f", "evil.Conv4", "evil.nothing", "evil.os.path"):

@@ -63,10 +63,11 @@ class PretrainedEmbedding(Embedding):
         self.tune = tune
         network: Any = make_backbone(backbone, download)
         config = import_timm().data.resolve_model_data_config(network)
-        fixed = network.pretrained_cfg.get("fixed_input_size", False)
+        fixed = network.pretrained_cfg.get("fixed_input_size", False) or hasattr(network, "patch_embed")
         if fixed and image_size is not None:
-            with blaming(f"--model.network.image_size {image_size}"):
+            with blaming(f"--model.network.image_size {image_size}"), torch.no_grad():
                 network.set_input_size(img_size=image_size)
+                network.eval()(torch.zeros(1, config["input_size"][0], image_size, image_size))  # not all can be
         self.backbone = network
         self.resizes = fixed or image_size is not None
         self.channels, *sides = config["input_size"]

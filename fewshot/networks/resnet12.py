@@ -22,7 +22,7 @@ class ResNet12(Embedding):
     https://arxiv.org/abs/1707.03141), as Lee et al., 2019, Meta-Learning with Differentiable Convex Optimization,
     https://arxiv.org/abs/1904.03758, run it in their published code (MetaOptNet). Deviations from that code: the mean
     over space, as most later work has it, where theirs flattens 5 x 5 places into 16,000 features; batches are counted
-    in training alone, theirs in evaluation, too; a place that is smaller than the dropped square is dropped whole.
+    in training alone, theirs in evaluation, too; a map that is smaller than the square is dropped whole.
 
     Args:
         channels: Filters of the four blocks, the last of them the length of the feature vector: 64, 160, 320, 640 as
@@ -120,4 +120,4 @@ def drop_squares(x: Tensor, rate: Tensor, size: int) -> Tensor:
     drawn = torch.rand(*x.shape[:2], rows, columns, device=x.device) < corners
     dropped = F.max_pool2d(F.pad(drawn.to(x.dtype), [size - 1] * 4), size, stride=1)
     kept = 1 - dropped
-    return x * kept * (kept.numel() / kept.sum().clamp(min=1))
+    return x * kept * (kept.numel() / kept.sum(dtype=torch.float32).clamp(min=1))
