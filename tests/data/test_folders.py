@@ -151,7 +151,6 @@ def test_lists_of_classes_are_the_splits(root, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"root": None}, "--data.root is missing: name the folder that holds a folder of pictures for each class"),
         ({"split": "file"}, "--data.split file and --data.split_dir FOLDER go together"),
         ({"split": "lake"}, "split must be one of folders, random, file, not lake"),
         ({"channels": 2}, "channels must be 3, for colour, or 1, for gray, not 2"),
@@ -162,6 +161,13 @@ def test_lists_of_classes_are_the_splits(root, tmp_path):
 def test_options_that_cannot_be_are_one_line(options, message):
     with pytest.raises(FewShotError, match=f"^{message}$"):
         FolderDataModule(**{"root": "/nowhere", **options})
+
+
+def test_without_a_folder_there_are_no_pictures_but_any_one_can_be_read():
+    data = FolderDataModule(image_size=8)
+    assert data.example(Image.new("RGB", (20, 10), "red")).shape == (3, 8, 8)
+    with pytest.raises(FewShotError, match=r"^--data.root is missing: name the folder that holds a folder of pictures"):
+        data.prepare_data()
 
 
 # --- odd folders
