@@ -10,13 +10,13 @@ from PIL import Image
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fewshot.classifier.estimate import Fit, HeldOut, held_out
 from fewshot.classifier.heads import LINEAR, Head, HeadName, fit_linear
 from fewshot.classifier.onnx import export_onnx
 from fewshot.classifier.saving import load, save
-from fewshot.classifier.sources import Picture, Source, backbone_source, learner_source
+from fewshot.classifier.sources import LearnerSource, Picture, Source, backbone_source, learner_source
 from fewshot.errors import FewShotError, listed
 from fewshot.networks.backbones import EMBEDDED
 
@@ -95,28 +95,28 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self.source_: Source | None = None
         else:
             self.source_ = self.make_source()
-            features = self._embedded(self.source_, pictures)
+            features, y = self._embedded(self.source_, pictures), column_or_1d(y, warn=True)
             self.n_features_in_ = features.shape[1]
         check_classification_targets(y)
         if len(features) != len(y):
             raise FewShotError(f"{len(features)} pictures, but {len(y)} labels")
-        self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)
-        if len(self.classes_) < 2:
-            raise FewShotError(f"one class, {self.classes_[0]}: to tell classes apart takes two or more")
-        return self._fit_head(features, labels)
+        classes, labels = np.unique(np.asarray(y), return_inverse=True)
+        if len(classes) < 2:
+            raise FewShotError(f"one class, {classes[0]}: to tell classes apart takes two or more")
+        return self._fit_head(features, labels, classes)
 
-    def _fit_head(self, features: np.ndarray, labels: np.ndarray) -> "FewShotClassifier":
-        self.features_, self.labels_ = features, labels
-        self.candidates_: dict[str, HeldOut] = {}
+    def _fit_head(self, features: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> "FewShotClassifier":
+        candidates: dict[str, HeldOut] = {}
         names = self._candidates(labels)
         for name in names:
             judged = held_out(self._fitting(name), features, labels, self.random_state)
             if judged is not None:
-                self.candidates_[name] = judged
-        self.head_name_ = min(self.candidates_, key=lambda name: self.candidates_[name].log_loss, default=names[0])
-        self.held_out_ = self.candidates_.get(self.head_name_)
+                candidates[name] = judged
+        best = min(candidates, key=lambda name: candidates[name].log_loss, default=names[0])
+        self.head_: Head = self._fitting(best)(features, labels)  # if it is refused, the old one stays whole
+        self.features_, self.labels_, self.classes_ = features, labels, classes
+        self.candidates_, self.head_name_, self.held_out_ = candidates, best, candidates.get(best)
         self.temperature_ = self.held_out_.temperature if self.held_out_ else UNKNOWN_TEMPERATURE
-        self.head_: Head = self._fitting(self.head_name_)(features, labels)
         return self
 
     def _candidates(self, labels: np.ndarray) -> list[str]:
@@ -125,7 +125,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             if self.head not in (*LINEAR, "learner"):
                 raise FewShotError(f"head must be auto, learner, {', '.join(LINEAR)}, not {self.head}")
             return [self.head]
-        if self.ckpt_path is not None:
+        if isinstance(self.source_, LearnerSource):
             return ["learner"]
         return [name for name in LINEAR if name != "logistic" or labels.max() < MOST_FOR_LOGISTIC]
 
@@ -181,12 +181,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: Its pictures, or features ``[n, D]``.
             label: The class of all of them.
+
+        Raises:
+            FewShotError: If a picture cannot be read, the label is a number and the classes have names, or the other
+                way round, or the learner tells no more classes apart. The classifier is then as it was.
         """
         features = self._features_of(X)
-        old = self.classes_[self.labels_]
-        labels = np.concatenate([old, np.full(len(features), label)])
-        self.classes_, numbers = np.unique(labels, return_inverse=True)
-        return self._fit_head(np.concatenate([self.features_, features]), numbers)
+        old, new = self.classes_[self.labels_], np.full(len(features), label)
+        kinds = {old.dtype.kind, new.dtype.kind} - {"O"}
+        if "U" in kinds and len(kinds) > 1:
+            raise FewShotError(f"the label {label!r} is of another kind than the classes, such as {old.tolist()[0]!r}")
+        classes, labels = np.unique(np.concatenate([old, new]), return_inverse=True)
+        return self._fit_head(np.concatenate([self.features_, features]), labels, classes)
 
     def save(self, folder: str | Path) -> None:
         """Writes all that predicting needs to a folder; see :mod:`fewshot.classifier.saving`."""
@@ -212,8 +218,10 @@ def as_pictures(X: Any) -> list[Picture] | None:  # noqa: N803
         raise FewShotError("pictures come as a list: [picture]")
     if isinstance(X, list | tuple | np.ndarray) and len(X) and isinstance(X[0], str | Path | Image.Image):
         return list(X)
-    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) < 2:
-        return None
+    if isinstance(X, list | tuple) and len(X):
+        if np.ndim(X[0]) < 2:
+            return None
+        return [picture for pixels in X for picture in as_pictures(np.asarray(pixels)[None]) or ()]
     array = np.asarray(X) if isinstance(X, list | tuple | np.ndarray | torch.Tensor) else np.empty(0)
     if array.ndim < 3:
         return None
