@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import REPOSITORY, SMALL_NETWORK, TINY, best, reports, tiny
+from PIL import Image
 
 from fewshot import algorithms, data
 from fewshot.cli import main
@@ -47,9 +48,22 @@ def value_of(option: str, words: list[str]) -> str:
     return words[words.index(option) + 1]
 
 
+def draw_pictures(folder: Path, classes: int, pictures: int) -> None:
+    """Writes pictures in as many colours as classes."""
+    for number in range(classes):
+        (folder / f"class {number}").mkdir(parents=True)
+        for picture in range(pictures):
+            colour = (60 * number % 256, 255 - 30 * number, 20 * picture)
+            Image.new("RGB", (40, 30), colour).save(folder / f"class {number}" / f"{picture}.jpg")
+
+
 def test_the_commands_and_the_python_of_the_readme_work_in_their_order(tmp_path, monkeypatch, omniglot, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
+    draw_pictures(Path("my_classes"), classes=3, pictures=2)
+    draw_pictures(Path("my_many_classes"), classes=20, pictures=20)
+    Path("new_pictures").mkdir()
+    Image.new("RGB", (30, 30), "red").save("new_pictures/red.jpg")
     steps = {}
     for number, (program, *words) in enumerate(COMMANDS):
         if program == "tensorboard":

@@ -51,8 +51,6 @@ class HeldOut(NamedTuple):
 def held_out(fit: Fit, features: np.ndarray, labels: np.ndarray, seed: int = 0) -> HeldOut | None:
     """Judges each example by a head that was fitted to others.
 
-    The examples of each class are dealt out to the folds in turn, in a random order.
-
     Args:
         fit: Fits a head to features and labels.
         features: ``[n, D]``.
@@ -62,23 +60,34 @@ def held_out(fit: Fit, features: np.ndarray, labels: np.ndarray, seed: int = 0) 
     Returns:
         ``None`` if no class has two examples.
     """
-    counts = np.bincount(labels)
-    if counts.max() < 2:
+    folds = deal(labels, seed)
+    if not folds:
         return None
-    folds = np.zeros_like(labels)
-    rng = np.random.default_rng(seed)
-    for label, count in enumerate(counts):
-        folds[labels == label] = rng.permutation(count) % FOLDS
-    folds[(counts < 2)[labels]] = -1  # the only one of its class is always fitted to, and not judged
-    rows, scores = [], []
-    for fold in range(min(FOLDS, int(counts.max()))):
-        out = np.flatnonzero(folds == fold)
+    rows, parts = np.concatenate(folds), []
+    for out in folds:
         head = fit(np.delete(features, out, axis=0), np.delete(labels, out))
-        rows.append(out)
-        scores.append(head.scores(features[out]))
-    order = np.argsort(np.concatenate(rows))
-    judged, every = np.concatenate(rows)[order], np.concatenate(scores)[order]
-    return HeldOut(judged, every, labels[judged], best_temperature(every, labels[judged]))
+        parts.append(head.scores(features[out]))
+    scores = np.concatenate(parts)
+    return HeldOut(rows, scores, labels[rows], best_temperature(scores, labels[rows]))
+
+
+def deal(labels: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Deals the examples of each class out to folds in turn, in a random order.
+
+    The only example of a class is in none of them: it is always fitted to, and never judged.
+
+    Args:
+        labels: ``[n]``, 0 to N-1.
+        seed: Of the order.
+
+    Returns:
+        The rows of each fold; none if no class has two examples.
+    """
+    counts, rng = np.bincount(labels), np.random.default_rng(seed)
+    fold = np.full(len(labels), -1)
+    for label in np.flatnonzero(counts > 1):
+        fold[labels == label] = rng.permutation(counts[label]) % FOLDS
+    return [np.flatnonzero(fold == number) for number in range(fold.max() + 1)]
 
 
 def best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:

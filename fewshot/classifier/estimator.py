@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from PIL import Image
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fewshot.classifier.estimate import Fit, HeldOut, held_out
-from fewshot.classifier.heads import LINEAR, Head, HeadName, fit_linear
+from fewshot.classifier.heads import LINEAR, Head, HeadName, LinearHead, fit_linear
+from fewshot.classifier.inputs import as_pictures
 from fewshot.classifier.onnx import export_onnx
 from fewshot.classifier.saving import load, save
-from fewshot.classifier.sources import LearnerSource, Picture, Source, backbone_source, learner_source
+from fewshot.classifier.sources import LearnerSource, Picture, Source, backbone_source, learner_source, of_network
+from fewshot.classifier.tuning import tune
 from fewshot.errors import FewShotError, listed
+from fewshot.networks import PretrainedEmbedding
 from fewshot.networks.backbones import EMBEDDED
 
 MOST_FOR_LOGISTIC = 100
@@ -38,6 +39,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         head_name_: The head that was chosen.
         candidates_: The support examples judged by held-out heads of each kind that was tried.
         held_out_: The support examples judged by heads that have not seen them; ``None`` where no class has two.
+        tuned_: Whether the backbone was tuned, where that was tried.
         temperature_: What scores are divided by before the softmax, found on ``held_out_``.
 
     Args:
@@ -46,6 +48,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         head: ``nearest-mean``, ``ridge`` or ``logistic`` regression, the ``learner``'s own, or ``auto``: of a
             checkpoint its own; of a backbone the one of the lowest log loss on held-out support examples, and
             the nearest mean where no class has two.
+        tune: ``norm``: tune the backbone's normalisation layers and the head, which takes minutes, and keep that
+            only if held-out support pictures are judged better beyond chance. ``none``: the backbone stays frozen.
         download: Whether the backbone's weights may be downloaded.
         trust: Modules of your own, whose classes the checkpoint may use.
         random_state: Seed of which examples are held out together.
@@ -56,6 +60,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         backbone: str = EMBEDDED,
         ckpt_path: str | Path | None = None,
         head: HeadName = "auto",
+        tune: Literal["none", "norm"] = "none",
         download: bool = False,
         trust: Sequence[str] = (),
         random_state: int = 0,
@@ -63,6 +68,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.backbone = backbone
         self.ckpt_path = ckpt_path
         self.head = head
+        self.tune = tune
         self.download = download
         self.trust = trust
         self.random_state = random_state
@@ -103,7 +109,36 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
         if len(classes) < 2:
             raise FewShotError(f"one class, {classes[0]}: to tell classes apart takes two or more")
-        return self._fit_head(features, labels, classes)
+        self._fit_head(features, labels, classes)
+        if self.tune == "norm":
+            self._tune(pictures)
+        return self
+
+    def _tune(self, pictures: Sequence[Picture] | None) -> None:
+        """Tunes the backbone on the support set, where that is better than to leave it as it is."""
+        if pictures is None or not isinstance(self.source.module, PretrainedEmbedding):
+            raise FewShotError("tune norm is for pictures and a pretrained backbone: leave it out")
+        if not isinstance(self.head_, LinearHead):
+            raise FewShotError(f"tune norm does not go with head {self.head}")
+        images = [self.source.read(picture) for picture in pictures]
+        tuned = tune(
+            self.source.module,
+            self.head_name_,
+            self.features_,
+            self.temperature_,
+            images,
+            self.labels_,
+            self.random_state,
+        )
+        self.tuned_ = tuned is not None
+        if tuned is not None:
+            self.source_ = of_network(tuned.network, self.source.describe)
+            self.features_ = self._embedded(self.source_, pictures)
+            self._take(tuned.head, tuned.held_out)
+
+    def _take(self, head: Head, held_out: HeldOut | None) -> None:
+        self.head_, self.held_out_ = head, held_out
+        self.temperature_ = held_out.temperature if held_out else UNKNOWN_TEMPERATURE
 
     def _fit_head(self, features: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> "FewShotClassifier":
         candidates: dict[str, HeldOut] = {}
@@ -113,10 +148,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             if judged is not None:
                 candidates[name] = judged
         best = min(candidates, key=lambda name: candidates[name].log_loss, default=names[0])
-        self.head_: Head = self._fitting(best)(features, labels)  # if it is refused, the old one stays whole
-        self.features_, self.labels_, self.classes_ = features, labels, classes
-        self.candidates_, self.head_name_, self.held_out_ = candidates, best, candidates.get(best)
-        self.temperature_ = self.held_out_.temperature if self.held_out_ else UNKNOWN_TEMPERATURE
+        self._take(self._fitting(best)(features, labels), candidates.get(best))  # if refused, the old one stays whole
+        self.features_: np.ndarray = features
+        self.labels_: np.ndarray = labels
+        self.classes_: np.ndarray = classes
+        self.candidates_: dict[str, HeldOut] = candidates
+        self.head_name_: str = best
         return self
 
     def _candidates(self, labels: np.ndarray) -> list[str]:
@@ -206,25 +243,3 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def export_onnx(self, file: str | Path) -> None:
         """Writes one ONNX file, from images of 0 to 1 to probabilities; see :mod:`fewshot.classifier.onnx`."""
         export_onnx(self, Path(file))
-
-
-def as_pictures(X: Any) -> list[Picture] | None:  # noqa: N803
-    """Files, images of Pillow, or arrays of pixels, as a list; ``None`` if ``X`` is a matrix.
-
-    Raises:
-        FewShotError: If it is an array of no known kind.
-    """
-    if isinstance(X, str | Path | Image.Image):
-        raise FewShotError("pictures come as a list: [picture]")
-    if isinstance(X, list | tuple | np.ndarray) and len(X) and isinstance(X[0], str | Path | Image.Image):
-        return list(X)
-    if isinstance(X, list | tuple) and len(X):
-        if np.ndim(X[0]) < 2:
-            return None
-        return [picture for pixels in X for picture in as_pictures(np.asarray(pixels)[None]) or ()]
-    array = np.asarray(X) if isinstance(X, list | tuple | np.ndarray | torch.Tensor) else np.empty(0)
-    if array.ndim < 3:
-        return None
-    if array.dtype != np.uint8 or array.ndim > 4 or array.shape[3:] not in ((), (3,)):
-        raise FewShotError(f"pictures must be uint8 [n, H, W] or [n, H, W, 3], not {array.dtype} {list(array.shape)}")
-    return [Image.fromarray(pixels) for pixels in array]

@@ -3,7 +3,7 @@
 import glob
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import softmax
@@ -28,6 +28,7 @@ def predict(
     ckpt_path: str | None = None,
     backbone: str = EMBEDDED,
     head: HeadName = "auto",
+    tune: Literal["none", "norm"] = "none",
     download: bool = False,
     reject: float | None = None,
     save: Path | None = None,
@@ -48,6 +49,8 @@ def predict(
         ckpt_path: A learner that fewshot fit has trained, in place of the pretrained backbone.
         backbone: A pretrained backbone of timm, by its name or folder; the default needs no download.
         head: nearest-mean, ridge, logistic, or the learner's own; auto chooses by held-out support pictures.
+        tune: norm tunes the backbone's normalisation layers, too, and keeps that only if held-out support pictures are
+            judged better beyond chance. Takes minutes; for those who have ten or more pictures of each class.
         download: Whether the backbone's weights may be downloaded, if they are not on this machine.
         reject: Mark pictures as not known that score lower than this share of held-out support pictures does, such as
             0.05. Expect little: at 0.05 a quarter of the pictures of other classes was caught.
@@ -74,7 +77,7 @@ def predict(
         made = FewShotClassifier.load(classifier, trust)
     else:
         assert support is not None
-        made = FewShotClassifier(backbone, ckpt_path, head, download, trust)
+        made = FewShotClassifier(backbone, ckpt_path, head, tune, download, trust)
         support_files = _fit(made, support)
     threshold = _threshold(made, reject)
     folder = _next_folder() if folder is None else folder

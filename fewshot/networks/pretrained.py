@@ -60,7 +60,6 @@ class PretrainedEmbedding(Embedding):
         super().__init__()
         if image_size is not None:
             at_least_one(image_size=image_size)
-        self.tune = tune
         network: Any = make_backbone(backbone, download)
         config = import_timm().data.resolve_model_data_config(network)
         fixed = network.pretrained_cfg.get("fixed_input_size", False) or hasattr(network, "patch_embed")
@@ -77,14 +76,20 @@ class PretrainedEmbedding(Embedding):
         self.out_features = getattr(network, "head_hidden_size", network.num_features)
         for name, values in {"mean": config["mean"], "deviation": config["std"]}.items():
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1))
-        self._choose_what_is_learned(backbone)
+        self.set_tune(tune)
 
-    def _choose_what_is_learned(self, name: str) -> None:
-        self.backbone.requires_grad_(self.tune == "all")
-        if self.tune == "norm":
+    def set_tune(self, tune: Tune) -> None:
+        """Chooses what is learned.
+
+        Raises:
+            FewShotError: If there is nothing in the backbone to tune.
+        """
+        self.tune: Tune = tune
+        self.backbone.requires_grad_(tune == "all")
+        if tune == "norm":
             affine = affine_parameters(self.backbone)
             if not affine:
-                raise FewShotError(f"{name} has no normalisation layers to tune: --model.network.tune none or all")
+                raise FewShotError("the backbone has no normalisation layers to tune: --model.network.tune none or all")
             for parameter in affine:
                 parameter.requires_grad_(True)
         self.train(self.training)

@@ -1,9 +1,12 @@
 """Omniglot's splits. Most are of the names alone, which are Omniglot's in number and form."""
 
 import itertools
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fewshot.data import OmniglotDataModule
 from fewshot.episodes import SPLITS
@@ -51,6 +54,12 @@ def test_the_real_omniglot_is_as_published(real_omniglot):
     # Ink is the smaller part of every drawing.
     means = store.images.float().mean((1, 2, 3)) / 255
     assert 0 < means.min() < means.mean() < 0.2
+
+    # A picture of a drawing becomes what the data have.
+    with zipfile.ZipFile(real_omniglot / "images_background.zip") as archive:
+        drawings = [name for name in sorted(archive.namelist()) if name.endswith(".png")][:20]
+        examples = [OmniglotDataModule().example(Image.open(archive.open(name))) for name in drawings]
+    assert np.array_equal(np.stack(examples), store.images[:20])
 
     split = OmniglotDataModule(split="lake").split_classes(store.names)
     assert [len(alphabets([store.names[index] for index in split[part]])) for part in SPLITS] == [25, 5, 20]

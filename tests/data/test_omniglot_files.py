@@ -81,14 +81,14 @@ def test_drawings_are_decoded_in_order_with_ink_bright(root):
 
 
 def test_zipped_and_unpacked_archives_are_the_same(root, tmp_path):
-    zipped = load_omniglot(root, tmp_path / "one.npz")
-    folders = load_omniglot(unpacked(root, tmp_path / "folders"), tmp_path / "other.npz")
+    zipped = load_omniglot(root, tmp_path / "one.images")
+    folders = load_omniglot(unpacked(root, tmp_path / "folders"), tmp_path / "other.images")
     assert zipped.names == folders.names
     assert torch.equal(zipped.images, folders.images)
 
 
 def test_the_cache_serves_until_the_files_or_the_cache_change(root, tmp_path, monkeypatch):
-    cache = tmp_path / "cache" / "omniglot.npz"
+    cache = tmp_path / "cache" / "omniglot.images"
     first = load_omniglot(root, cache)
     decoded = []
     monkeypatch.setattr(omniglot_files, "decode", lambda sources, verify: decoded.append(sources) or first)
@@ -117,13 +117,13 @@ def test_the_cache_serves_until_the_files_or_the_cache_change(root, tmp_path, mo
     assert len(decoded) == 5
     load_as_a_new_process()  # it was written anew
     assert len(decoded) == 5
-    assert sorted(file.name for file in cache.parent.iterdir()) == ["omniglot.npz"]
+    assert sorted(file.name for file in cache.parent.iterdir()) == ["omniglot.images"]
 
 
 def test_a_cache_that_cannot_be_kept_costs_a_warning(root, tmp_path):
     (tmp_path / "file").touch()
     with pytest.warns(UserWarning, match="cannot be kept"):
-        store = load_omniglot(root, tmp_path / "file" / "omniglot.npz")
+        store = load_omniglot(root, tmp_path / "file" / "omniglot.images")
     assert len(store) == 6
 
 
@@ -155,14 +155,14 @@ def test_a_truncated_archive_is_named(root, tmp_path):
     archive = root / "images_evaluation.zip"
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     with pytest.raises(FewShotError, match=r"images_evaluation.zip is damaged or no zip file"):
-        load_omniglot(root, tmp_path / "cache.npz")
+        load_omniglot(root, tmp_path / "cache.images")
 
 
 def test_a_foreign_archive_is_named(root, tmp_path):
     with zipfile.ZipFile(root / "images_evaluation.zip", "w") as file:
         file.writestr("holiday/beach.png", b"")
     with pytest.raises(FewShotError, match="hold 4 characters, not Omniglot's 6: get the official archives"):
-        load_omniglot(root, tmp_path / "cache.npz")
+        load_omniglot(root, tmp_path / "cache.images")
 
 
 def test_a_missing_archive_is_named(root):
@@ -195,7 +195,7 @@ ENTRY = "images_evaluation/Alphabet0/character01/0000_{:02}.png"
 
 
 def test_an_archive_that_is_not_the_official_one_needs_a_word_of_the_user(root, tmp_path, monkeypatch, fails):
-    first = load_omniglot(root, tmp_path / "cache.npz")
+    first = load_omniglot(root, tmp_path / "cache.images")
     archive = root / "images_evaluation.zip"
     repacked(archive, {}, zipfile.ZIP_STORED)
     assert torch.equal(decode(find(root)).images, first.images)  # its drawings are the official ones
@@ -213,7 +213,7 @@ def test_an_archive_that_is_not_the_official_one_needs_a_word_of_the_user(root, 
         decode(find(unpacked(root, tmp_path / "folders")))
     # Taken as they are, the two drawings are swapped, and 6 characters are too few for 1100 of training.
     assert "5-way episodes need 5 classes, but the val split has 0" in fails(*fit, "--data.verify=false")
-    altered = load_omniglot(root, tmp_path / "cache" / "omniglot.npz", verify=False)
+    altered = load_omniglot(root, tmp_path / "cache" / "omniglot.images", verify=False)
     (changed,) = (altered.images != first.images).flatten(1).any(1).nonzero().unbind(1)
     assert changed.tolist() == [80, 81]
     assert fails(*fit) == message  # what was taken so is not served to those who did not say so

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import SMALL_NETWORK, TINY
+from PIL import Image
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
@@ -19,6 +21,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trained")
     main(["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={root}", *TINY, *SMALL_NETWORK,
           "--trainer.logger=false"])  # fmt: skip
+    return root
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of fifty classes of ten pictures: enough for every config."""
+    root = tmp_path_factory.mktemp("folders")
+    rng = np.random.default_rng(0)
+    for number in range(50):
+        (root / f"class{number}").mkdir()
+        for picture in range(10):
+            noise = rng.integers(256, size=(4, 5, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(root / f"class{number}" / f"{picture}.png")
     return root
 
 
