@@ -114,6 +114,26 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self._tune(pictures)
         return self
 
+    def _take(self, head: Head, held_out: HeldOut | None) -> None:
+        self.head_, self.held_out_ = head, held_out
+        self.temperature_ = held_out.temperature if held_out else UNKNOWN_TEMPERATURE
+
+    def _fit_head(self, features: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> "FewShotClassifier":
+        candidates: dict[str, HeldOut] = {}
+        names = self._candidates(labels)
+        for name in names:
+            judged = held_out(self._fitting(name), features, labels, self.random_state)
+            if judged is not None:
+                candidates[name] = judged
+        best = min(candidates, key=lambda name: candidates[name].log_loss, default=names[0])
+        self._take(self._fitting(best)(features, labels), candidates.get(best))  # if refused, the old one stays whole
+        self.features_: np.ndarray = features
+        self.labels_: np.ndarray = labels
+        self.classes_: np.ndarray = classes
+        self.candidates_: dict[str, HeldOut] = candidates
+        self.head_name_: str = best
+        return self
+
     def _tune(self, pictures: Sequence[Picture] | None) -> None:
         """Tunes the backbone on the support set, where that is better than to leave it as it is."""
         if pictures is None or not isinstance(self.source.module, PretrainedEmbedding):
@@ -135,26 +155,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self.source_ = of_network(tuned.network, self.source.describe)
             self.features_ = self._embedded(self.source_, pictures)
             self._take(tuned.head, tuned.held_out)
-
-    def _take(self, head: Head, held_out: HeldOut | None) -> None:
-        self.head_, self.held_out_ = head, held_out
-        self.temperature_ = held_out.temperature if held_out else UNKNOWN_TEMPERATURE
-
-    def _fit_head(self, features: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> "FewShotClassifier":
-        candidates: dict[str, HeldOut] = {}
-        names = self._candidates(labels)
-        for name in names:
-            judged = held_out(self._fitting(name), features, labels, self.random_state)
-            if judged is not None:
-                candidates[name] = judged
-        best = min(candidates, key=lambda name: candidates[name].log_loss, default=names[0])
-        self._take(self._fitting(best)(features, labels), candidates.get(best))  # if refused, the old one stays whole
-        self.features_: np.ndarray = features
-        self.labels_: np.ndarray = labels
-        self.classes_: np.ndarray = classes
-        self.candidates_: dict[str, HeldOut] = candidates
-        self.head_name_: str = best
-        return self
 
     def _candidates(self, labels: np.ndarray) -> list[str]:
         """The heads to choose from, the first of them for lack of evidence."""
