@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from helpers import SHAPES, SHOTS, draw_shape
 
 from fewshot.classifier import FewShotClassifier
 
-SIDES = {"disc": 60, "square": 4, "triangle": 3}  # of the regular polygon that is drawn
-SHOTS, QUERIES = 4, 2
+QUERIES = 2
 
 
 class Pictures(NamedTuple):
@@ -27,20 +25,12 @@ class Pictures(NamedTuple):
     labels: list[str]
 
 
-def draw(shape: str, seed: int) -> Image.Image:
-    """A shape in some colour, at some place, on noise."""
-    rng = np.random.default_rng([SIDES[shape], seed])
-    picture = Image.fromarray(rng.integers(100, 156, (64, 64, 3), dtype=np.uint8))
-    circle = (*rng.integers(26, 38, 2).tolist(), int(rng.integers(15, 22)))
-    ImageDraw.Draw(picture).regular_polygon(circle, SIDES[shape], fill=tuple(rng.integers(0, 90, 3).tolist()))
-    return picture
-
-
 def written(folder: Path, count: int, first: int = 0) -> Pictures:
-    for shape in SIDES:
+    """Writes ``count`` pictures of each shape."""
+    for shape in SHAPES:
         (folder / shape).mkdir(parents=True)
         for number in range(count):
-            draw(shape, first + number).save(folder / shape / f"{number}.png")
+            draw_shape(shape, first + number).save(folder / shape / f"{number}.png")
     files = sorted(folder.glob("*/*.png"))
     return Pictures(folder, [str(file) for file in files], [file.parent.name for file in files])
 
@@ -67,6 +57,12 @@ def classifier(support: Pictures) -> FewShotClassifier:
 def protonet(support: Pictures) -> FewShotClassifier:
     """A learner that compares, trained on Omniglot."""
     return FewShotClassifier(ckpt_path="pretrained/protonet_5w1s").fit(support.files, support.labels)
+
+
+@pytest.fixture
+def fitted(support: Pictures) -> FewShotClassifier:
+    """A classifier of one's own, to be changed: the features of the pictures are known already."""
+    return FewShotClassifier(head="nearest-mean").fit(support.files, support.labels)
 
 
 @pytest.fixture(scope="session")
