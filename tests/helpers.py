@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from PIL import Image
+from PIL import Image, ImageDraw
 from pytorch_lightning import Trainer
 from torch import Tensor
 
@@ -28,12 +28,27 @@ TINY = [  # makes any config run in a second or two
 SMALL_NETWORK = ["--model.network.channels=4"]
 """For the configs of Conv4."""
 
+SHAPES = {"disc": 60, "square": 4, "triangle": 3}
+"""What is in the pictures that the classifier is tested on, by its number of sides."""
+SHOTS = 4
+"""Labelled pictures of each shape."""
+
 
 def png(pixels: np.ndarray) -> bytes:
     """A one-bit PNG file of a boolean picture, true for paper."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def draw_shape(shape: str, seed: int) -> Image.Image:
+    """A small shape in some colour, turned and put somewhere, on noise: not all of them are told apart."""
+    rng = np.random.default_rng([SHAPES[shape], seed])
+    picture = Image.fromarray(rng.integers(60, 196, (64, 64, 3), dtype=np.uint8))
+    x, y, radius = rng.integers([20, 20, 8], [44, 44, 14]).tolist()
+    turn, colour = int(rng.integers(360)), tuple(rng.integers(256, size=3).tolist())
+    ImageDraw.Draw(picture).regular_polygon((x, y, radius), SHAPES[shape], turn, colour)
+    return picture
 
 
 def store(classes: int = 9, images: int = 6, channels: int = 1, size: int = 16) -> ImageStore:

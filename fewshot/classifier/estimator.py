@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from PIL import Image
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fewshot.classifier.estimate import Fit, HeldOut, held_out
 from fewshot.classifier.heads import LINEAR, Head, HeadName, LinearHead, fit_linear
+from fewshot.classifier.inputs import as_pictures
 from fewshot.classifier.onnx import export_onnx
 from fewshot.classifier.saving import load, save
-from fewshot.classifier.sources import Picture, Source, backbone_source, learner_source, of_network
+from fewshot.classifier.sources import LearnerSource, Picture, Source, backbone_source, learner_source, of_network
 from fewshot.classifier.tuning import tune
 from fewshot.errors import FewShotError, listed
 from fewshot.networks import PretrainedEmbedding
@@ -102,17 +101,37 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self.source_: Source | None = None
         else:
             self.source_ = self.make_source()
-            features = self._embedded(self.source_, pictures)
+            features, y = self._embedded(self.source_, pictures), column_or_1d(y, warn=True)
             self.n_features_in_ = features.shape[1]
         check_classification_targets(y)
         if len(features) != len(y):
             raise FewShotError(f"{len(features)} pictures, but {len(y)} labels")
-        self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)
-        if len(self.classes_) < 2:
-            raise FewShotError(f"one class, {self.classes_[0]}: to tell classes apart takes two or more")
-        self._fit_head(features, labels)
+        classes, labels = np.unique(np.asarray(y), return_inverse=True)
+        if len(classes) < 2:
+            raise FewShotError(f"one class, {classes[0]}: to tell classes apart takes two or more")
+        self._fit_head(features, labels, classes)
         if self.tune == "norm":
             self._tune(pictures)
+        return self
+
+    def _take(self, head: Head, held_out: HeldOut | None) -> None:
+        self.head_, self.held_out_ = head, held_out
+        self.temperature_ = held_out.temperature if held_out else UNKNOWN_TEMPERATURE
+
+    def _fit_head(self, features: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> "FewShotClassifier":
+        candidates: dict[str, HeldOut] = {}
+        names = self._candidates(labels)
+        for name in names:
+            judged = held_out(self._fitting(name), features, labels, self.random_state)
+            if judged is not None:
+                candidates[name] = judged
+        best = min(candidates, key=lambda name: candidates[name].log_loss, default=names[0])
+        self._take(self._fitting(best)(features, labels), candidates.get(best))  # if refused, the old one stays whole
+        self.features_: np.ndarray = features
+        self.labels_: np.ndarray = labels
+        self.classes_: np.ndarray = classes
+        self.candidates_: dict[str, HeldOut] = candidates
+        self.head_name_: str = best
         return self
 
     def _tune(self, pictures: Sequence[Picture] | None) -> None:
@@ -122,29 +141,20 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if not isinstance(self.head_, LinearHead):
             raise FewShotError(f"tune norm does not go with head {self.head}")
         images = [self.source.read(picture) for picture in pictures]
-        tuned = tune(self.source.module, self.head_, self.temperature_, images, self.labels_, self.random_state)
+        tuned = tune(
+            self.source.module,
+            self.head_name_,
+            self.features_,
+            self.temperature_,
+            images,
+            self.labels_,
+            self.random_state,
+        )
         self.tuned_ = tuned is not None
         if tuned is not None:
             self.source_ = of_network(tuned.network, self.source.describe)
             self.features_ = self._embedded(self.source_, pictures)
             self._take(tuned.head, tuned.held_out)
-
-    def _take(self, head: Head, held_out: HeldOut | None) -> None:
-        self.head_, self.held_out_ = head, held_out
-        self.temperature_ = held_out.temperature if held_out else UNKNOWN_TEMPERATURE
-
-    def _fit_head(self, features: np.ndarray, labels: np.ndarray) -> "FewShotClassifier":
-        self.features_ = features
-        self.labels_: np.ndarray = labels
-        self.candidates_: dict[str, HeldOut] = {}
-        names = self._candidates(labels)
-        for name in names:
-            judged = held_out(self._fitting(name), features, labels, self.random_state)
-            if judged is not None:
-                self.candidates_[name] = judged
-        self.head_name_ = min(self.candidates_, key=lambda name: self.candidates_[name].log_loss, default=names[0])
-        self._take(self._fitting(self.head_name_)(features, labels), self.candidates_.get(self.head_name_))
-        return self
 
     def _candidates(self, labels: np.ndarray) -> list[str]:
         """The heads to choose from, the first of them for lack of evidence."""
@@ -152,7 +162,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             if self.head not in (*LINEAR, "learner"):
                 raise FewShotError(f"head must be auto, learner, {', '.join(LINEAR)}, not {self.head}")
             return [self.head]
-        if self.ckpt_path is not None:
+        if isinstance(self.source_, LearnerSource):
             return ["learner"]
         return [name for name in LINEAR if name != "logistic" or labels.max() < MOST_FOR_LOGISTIC]
 
@@ -208,12 +218,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: Its pictures, or features ``[n, D]``.
             label: The class of all of them.
+
+        Raises:
+            FewShotError: If a picture cannot be read, the label is a number and the classes have names, or the other
+                way round, or the learner tells no more classes apart. The classifier is then as it was.
         """
         features = self._features_of(X)
-        old = self.classes_[self.labels_]
-        labels = np.concatenate([old, np.full(len(features), label)])
-        self.classes_, numbers = np.unique(labels, return_inverse=True)
-        return self._fit_head(np.concatenate([self.features_, features]), numbers)
+        old, new = self.classes_[self.labels_], np.full(len(features), label)
+        kinds = {old.dtype.kind, new.dtype.kind} - {"O"}
+        if "U" in kinds and len(kinds) > 1:
+            raise FewShotError(f"the label {label!r} is of another kind than the classes, such as {old.tolist()[0]!r}")
+        classes, labels = np.unique(np.concatenate([old, new]), return_inverse=True)
+        return self._fit_head(np.concatenate([self.features_, features]), labels, classes)
 
     def save(self, folder: str | Path) -> None:
         """Writes all that predicting needs to a folder; see :mod:`fewshot.classifier.saving`."""
@@ -227,23 +243,3 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def export_onnx(self, file: str | Path) -> None:
         """Writes one ONNX file, from images of 0 to 1 to probabilities; see :mod:`fewshot.classifier.onnx`."""
         export_onnx(self, Path(file))
-
-
-def as_pictures(X: Any) -> list[Picture] | None:  # noqa: N803
-    """Files, images of Pillow, or arrays of pixels, as a list; ``None`` if ``X`` is a matrix.
-
-    Raises:
-        FewShotError: If it is an array of no known kind.
-    """
-    if isinstance(X, str | Path | Image.Image):
-        raise FewShotError("pictures come as a list: [picture]")
-    if isinstance(X, list | tuple | np.ndarray) and len(X) and isinstance(X[0], str | Path | Image.Image):
-        return list(X)
-    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) < 2:
-        return None
-    array = np.asarray(X) if isinstance(X, list | tuple | np.ndarray | torch.Tensor) else np.empty(0)
-    if array.ndim < 3:
-        return None
-    if array.dtype != np.uint8 or array.ndim > 4 or array.shape[3:] not in ((), (3,)):
-        raise FewShotError(f"pictures must be uint8 [n, H, W] or [n, H, W, 3], not {array.dtype} {list(array.shape)}")
-    return [Image.fromarray(pixels) for pixels in array]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot.algorithms import ProtoNetModule
+from fewshot.algorithms import MetricModule, ProtoNetModule
 from fewshot.algorithms.protonet import prototypes
 from fewshot.classifier.heads import LinearHead
 from fewshot.classifier.sources import LearnerHead
@@ -50,21 +50,19 @@ def _linear(classifier: "FewShotClassifier") -> tuple[Tensor, Tensor, bool]:
     Raises:
         FewShotError: If the scores are not linear in the features.
     """
-    head = classifier.head_
-    if isinstance(head, LinearHead):
+    head, module = classifier.head_, classifier.source.module
+    if isinstance(head, LinearHead) and isinstance(module, PretrainedEmbedding | MetricModule):
         return torch.from_numpy(head.weight).float(), torch.from_numpy(head.bias).float(), True
     if isinstance(head, LearnerHead) and isinstance(head.learner, ProtoNetModule):
-        learner, support = (
-            head.learner,
-            Examples(*(torch.from_numpy(part)[None] for part in (head.features, head.labels))),
-        )
+        learner = head.learner
+        support = Examples(*(torch.from_numpy(part)[None] for part in (head.features, head.labels)))
         centres = prototypes(support)[0]
         if learner.distance == "cosine":
             return F.normalize(centres) / learner.temperature, torch.zeros(len(centres)), True
         # The squared distance, less that of the query from zero, which all classes share.
         return 2 * centres / learner.temperature, -centres.square().sum(1) / learner.temperature, False
     raise FewShotError(
-        f"{type(classifier.source.module).__name__} cannot be written as ONNX: a pretrained backbone can, a ProtoNet, "
+        f"{type(module).__name__} cannot be written as ONNX: a pretrained backbone can, a ProtoNet, "
         "and any other learner that compares with head logistic"
     )
 

@@ -13,7 +13,7 @@ from fewshot.classifier.estimate import HeldOut
 from fewshot.classifier.heads import LinearHead
 from fewshot.classifier.sources import OF_BACKBONE, Source, learner_of, of_network
 from fewshot.errors import FewShotError, gist
-from fewshot.files import write_bytes, write_json
+from fewshot.files import to_json, write_bytes, write_json
 from fewshot.networks import PretrainedEmbedding, without_weights
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def save(classifier: "FewShotClassifier", folder: Path) -> None:
     if classifier.held_out_ is not None:
         arrays |= {f"held_out.{name}": getattr(classifier.held_out_, name) for name in ("rows", "scores", "labels")}
     content = to_bytes({name: np.asarray(array, order="C") for name, array in arrays.items()})
-    description = {
+    description: dict[str, Any] = {
         "format": VERSION,
         "fewshot": fewshot.__version__,
         "classes": classifier.classes_.tolist(),
@@ -54,8 +54,8 @@ def save(classifier: "FewShotClassifier", folder: Path) -> None:
         "temperature": classifier.temperature_,
         "source": classifier.source.describe,
         "options": {name: getattr(classifier, name) for name in OPTIONS},
-        "sha256": hashlib.sha256(content).hexdigest(),
     }
+    description["sha256"] = _digest(description, content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / NUMBERS, content)
@@ -86,14 +86,21 @@ def load(classifier: Classifier, folder: Path, trust: tuple[str, ...] = ()) -> C
         ) from None
     if not isinstance(description, dict) or description.get("format") != VERSION:
         raise FewShotError(f"{folder / DESCRIPTION} is of another format than {VERSION}, which this version reads")
-    if description.get("sha256") != hashlib.sha256(content).hexdigest():
-        raise FewShotError(f"{folder / NUMBERS} is damaged, or of another classifier than {DESCRIPTION}: save it again")
+    if description.pop("sha256", None) != _digest(description, content):
+        raise FewShotError(
+            f"{DESCRIPTION} or {NUMBERS} in {folder} is damaged or was edited: save the classifier again"
+        )
     try:
         return _restore(classifier, description, from_bytes(content), trust)
     except FewShotError:
         raise
     except Exception as error:  # whatever was edited
         raise FewShotError(f"{folder / DESCRIPTION} does not fit {NUMBERS} ({gist(error)}): save it again") from error
+
+
+def _digest(description: dict[str, Any], content: bytes) -> str:
+    """Fingerprint of both files, but for itself."""
+    return hashlib.sha256(to_json(description, sort_keys=True).encode() + content).hexdigest()
 
 
 def _restore(

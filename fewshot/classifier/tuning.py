@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from fewshot.classifier.estimate import HeldOut, best_temperature, deal, log_loss
-from fewshot.classifier.heads import LinearHead
+from fewshot.classifier.heads import LinearHead, fit_linear
 from fewshot.networks import PretrainedEmbedding
 from fewshot.terminal import console
 
@@ -69,7 +69,8 @@ class Learner(nn.Module):
 
 def tune(
     network: PretrainedEmbedding,
-    head: LinearHead,
+    head: str,
+    features: np.ndarray,
     temperature: float,
     images: Sequence[np.ndarray],
     labels: np.ndarray,
@@ -83,7 +84,8 @@ def tune(
 
     Args:
         network: The frozen backbone.
-        head: Fitted to its features; where the tuned one starts.
+        head: Which linear head the tuned one starts from: in each fold fitted to the examples that are not held out.
+        features: Of the frozen backbone, ``[n, D]``.
         temperature: Of that head.
         images: As the backbone reads pictures, ``uint8`` ``[C, H, W]`` each.
         labels: ``[n]``, 0 to N-1.
@@ -102,7 +104,8 @@ def tune(
         bar = progress.add_task("Tuning", total=(len(folds) + 1) * EPOCHS)
         for out in folds:
             rest = np.setdiff1d(np.arange(len(labels)), out)
-            learner, after = Learner(network, head, temperature), []
+            start = fit_linear(head, features[rest], labels[rest])
+            learner, after = Learner(network, start, temperature), []
             for _ in learner.epochs(pixels[rest], targets[rest], seed):
                 after.append(learner.scores(pixels[out]))
                 progress.advance(bar)
@@ -111,7 +114,7 @@ def tune(
         best = int(np.argmin([log_loss(scores, labels[rows], 1.0) for scores in judged]))
         if not better(judged[best].argmax(1) == labels[rows], judged[0].argmax(1) == labels[rows]):
             return None
-        learner = Learner(network, head, temperature)
+        learner = Learner(network, fit_linear(head, features, labels), temperature)
         for epoch in learner.epochs(pixels, targets, seed):
             progress.advance(bar)
             if epoch == best:

@@ -1,0 +1,48 @@
+"""A classifier as one ONNX file, run by a program that knows nothing of torch."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from fewshot.classifier import FewShotClassifier
+from fewshot.errors import FewShotError
+
+
+def run(file: Path, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(file)
+    assert [part.name for part in (*session.get_inputs(), *session.get_outputs())] == ["images", "probabilities"]
+    return session.run(None, {"images": images})[0]
+
+
+@pytest.mark.parametrize("kind", ["classifier", "protonet"])
+def test_onnxruntime_agrees_for_any_number_of_pictures(kind, request, query, tmp_path):
+    classifier = request.getfixturevalue(kind)
+    classifier.export_onnx(tmp_path / "mine.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.onnx"]
+    images = np.stack([classifier.source.read(file) for file in query.files]).astype(np.float32) / 255
+    expected = classifier.predict_proba(query.files)
+    assert expected.min() < 0.9 * expected.max() < 0.9  # there is something to agree on
+    np.testing.assert_allclose(run(tmp_path / "mine.onnx", images), expected, atol=1e-5)
+    np.testing.assert_allclose(run(tmp_path / "mine.onnx", images[:1]), expected[:1], atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["auto", "logistic"])
+def test_a_learner_that_adapts_is_refused(head, support, tmp_path):
+    maml = FewShotClassifier(ckpt_path="pretrained/maml_5w1s", head=head).fit(support.files, support.labels)
+    with pytest.raises(FewShotError, match="MAMLModule cannot be written as ONNX: a pretrained backbone can, a Proto"):
+        maml.export_onnx(tmp_path / "mine.onnx")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_without_the_extra_one_line_says_how_to_install_it(protonet, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(FewShotError, match=r'ONNX needs .*onnxscript.*: pip install "fewshot\[onnx\]"'):
+        protonet.export_onnx(tmp_path / "mine.onnx")
+
+
+def test_a_classifier_of_features_is_refused(tmp_path):
+    with pytest.raises(FewShotError, match="knows nothing of pictures"):
+        FewShotClassifier().fit(np.eye(4), [*"abab"]).export_onnx(tmp_path / "mine.onnx")

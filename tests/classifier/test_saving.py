@@ -1,0 +1,124 @@
+"""A saved classifier: two files, no pickle, the same predictions without the support set."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import REPOSITORY, SHAPES
+from safetensors.numpy import load_file, save_file
+
+from fewshot.classifier import FewShotClassifier
+from fewshot.errors import FewShotError
+
+KINDS = ["classifier", "protonet", "maml"]
+
+
+@pytest.fixture(scope="session")
+def saved(classifier: FewShotClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a saved classifier; nothing may be written there."""
+    folder = tmp_path_factory.mktemp("saved") / "mine"
+    classifier.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_loaded_predicts_the_same(kind, request, query, tmp_path):
+    classifier = request.getfixturevalue(kind)
+    classifier.save(tmp_path / "mine")
+    assert {file.name for file in (tmp_path / "mine").iterdir()} == {"classifier.json", "classifier.safetensors"}
+    loaded = FewShotClassifier.load(tmp_path / "mine")
+    assert np.array_equal(loaded.predict_proba(query.files), classifier.predict_proba(query.files))
+    assert loaded.classes_.tolist() == classifier.classes_.tolist()
+    assert loaded.head_name_ == classifier.head_name_
+    assert loaded.held_out_.interval() == classifier.held_out_.interval()
+
+
+def test_a_new_process_needs_no_support_set(query, support, tmp_path):
+    copies = shutil.copytree(support.folder, tmp_path / "support")
+    files = sorted(map(str, copies.glob("*/*.png")))
+    classifier = FewShotClassifier(head="ridge").fit(files, support.labels)
+    classifier.save(tmp_path / "mine")
+    shutil.rmtree(copies)
+    code = (
+        "from fewshot.classifier import FewShotClassifier\n"
+        f"print(FewShotClassifier.load('mine').predict_proba({query.files}).tolist())"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stderr
+    np.testing.assert_allclose(json.loads(shown.stdout), classifier.predict_proba(query.files), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_loaded_learns_another_class_as_the_original_does(kind, request, query, tmp_path):
+    classifier = request.getfixturevalue(kind)
+    classifier.save(tmp_path)
+    loaded, again = (FewShotClassifier.load(tmp_path) for _ in range(2))
+    loaded.add_class(query.files[:2], "new")
+    assert loaded.classes_.tolist() == sorted([*SHAPES, "new"])
+    assert (loaded.head_name_ == "learner") == (kind != "classifier")
+    assert again.classes_.tolist() == sorted(SHAPES)
+
+
+def test_classes_that_are_numbers_stay_numbers(support, tmp_path):
+    numbers = [len(label) for label in support.labels]
+    FewShotClassifier(head="nearest-mean").fit(support.files, numbers).save(tmp_path)
+    loaded = FewShotClassifier.load(tmp_path)
+    assert loaded.classes_.tolist() == [4, 6, 8]
+    assert loaded.predict(support.files[:1]).dtype.kind == "i"
+
+
+def flip(folder: Path) -> None:
+    content = bytearray((folder / "classifier.safetensors").read_bytes())
+    content[-1000] ^= 1
+    (folder / "classifier.safetensors").write_bytes(content)
+
+
+def rename_a_class(folder: Path) -> None:
+    text = (folder / "classifier.json").read_text()
+    (folder / "classifier.json").write_text(text.replace("triangle", "hexagon"))
+
+
+def exchange(folder: Path) -> None:
+    arrays = load_file(folder / "classifier.safetensors")
+    save_file({**arrays, "labels": arrays["labels"] * 0}, folder / "classifier.safetensors")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a flipped byte": (flip, "is damaged or was edited: save the classifier again"),
+    "an edited class": (rename_a_class, "is damaged or was edited: save the classifier again"),
+    "other numbers": (exchange, "is damaged or was edited: save the classifier again"),
+    "no JSON": (lambda folder: (folder / "classifier.json").write_text("{"), "there is no classifier in"),
+    "a list": (lambda folder: (folder / "classifier.json").write_text("[]"), "is of another format than 1"),
+    "a later format": (
+        lambda folder: (folder / "classifier.json").write_text('{"format": 2}'),
+        "another format than 1",
+    ),
+    "half of it": (lambda folder: (folder / "classifier.safetensors").unlink(), "there is no classifier in"),
+    "nothing": (shutil.rmtree, "there is no classifier in .*: fewshot predict --save writes one"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_damaged_is_refused_in_one_line(damage, saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    do, message = DAMAGE[damage]
+    do(folder)
+    with pytest.raises(FewShotError, match=message) as refused:
+        FewShotClassifier.load(folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_cannot_be_saved_is_told(classifier, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FewShotError, match="the classifier cannot be written to .*file"):
+        classifier.save(tmp_path / "file")
+    of_features = FewShotClassifier().fit(np.eye(4), [*"abab"])
+    with pytest.raises(FewShotError, match="knows nothing of pictures"):
+        of_features.save(tmp_path / "features")
