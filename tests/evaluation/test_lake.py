@@ -43,7 +43,7 @@ def test_every_drawing_of_the_runs_is_in_the_real_omniglot(real_omniglot):
 
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
-    """Two background alphabets to train on, and the runs' alphabets: each character a pattern, drawn with much noise."""
+    """Two background alphabets to train on, and the runs' alphabets: each character a noisy pattern."""
     names = [f"images_background/{alphabet}/character{number:02}" for alphabet in "AB" for number in range(1, 21)]
     names += sorted({f"images_evaluation/{run.alphabet}/{name}" for run in RUNS for name in run.characters})
     rng = np.random.default_rng(0)
