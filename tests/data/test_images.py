@@ -169,10 +169,12 @@ def test_too_many_ways_are_refused_with_the_numbers():
 
 
 def test_a_class_of_too_few_images_is_named():
-    message = r"= 1 \+ 20 = 21 images per class, but 30 of the 30 classes of the train split have fewer, class0 20, class1"
+    message = r"= 1 \+ 20 = 21 images per class, but 30 of the 30 classes of the train split have fewer, class0 20, c"
     with pytest.raises(FewShotError, match=message):
         episodes(queries=20)
-    message = r"= 1 \+ 5 = 6 images per class, but 2 of the 5 classes of the val split have fewer, class3 4: lower"
+    message = (
+        r"= 1 \+ 5 = 6 images per class, but 2 of the 5 classes of the val split have fewer, class3 4, class1 5: low"
+    )
     with pytest.raises(FewShotError, match=message):
         episodes(labelled([6, 5, 9, 4, 6]), split="val")
     # A group that no task is drawn from may be as small as it likes.
