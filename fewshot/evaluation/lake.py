@@ -206,7 +206,8 @@ def episode(store: ImageStore, run: Run) -> Episode:
 
 def error_rates(said: Tensor) -> Tensor:
     """The error of each run, 0 to 1, ``[runs]``, of probabilities ``[runs, 20, 20]``; NaN where they are not finite."""
-    return 1 - CLASSIFICATION.judge(said, torch.arange(WAYS).expand(len(said), -1))
+    accuracies = CLASSIFICATION.judge(said, torch.arange(WAYS).expand(len(said), -1))
+    return (1 - accuracies.double()).round(decimals=6)  # of twentieths, float32 leaves some dust
 
 
 def row(name: str, errors: Tensor) -> Row:
@@ -233,7 +234,7 @@ def lake_table(rows: Sequence[Row]) -> Table:
 def _lines(result: Row, runs: Sequence[Run]) -> list[Row]:
     """A line per run, for the table in CSV."""
     return [
-        {"name": result["name"], "run": number, "alphabet": run.alphabet, "error": round(error, 6)}
+        {"name": result["name"], "run": number, "alphabet": run.alphabet, "error": error}
         for number, (run, error) in enumerate(zip(runs, result["errors"]), start=1)
     ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL_NETWORK, TINY, Identity
+from helpers import SMALL_NETWORK, TINY, Identity, last
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -162,6 +162,20 @@ def test_what_a_checkpoint_learned_is_what_is_tested(learners, data, tmp_path):
     (row,) = json.loads((tmp_path / "lake.json").read_text())
     module = ProtoNetModule.load_from_checkpoint(learners[0])
     assert row["errors"] == pytest.approx(error_rates(probabilities(module, data, RUNS)).tolist())
+
+
+def test_a_learner_with_a_head_of_twenty_outputs_is_adapted_and_tested(data, tmp_path):
+    main(["fit", "--config=omniglot_maml", "--name=mine", *TINY, *SMALL_NETWORK, "--model.record=false",
+          "--data.split=lake", "--data.val_alphabets=0", "--data.ways=20", "--trainer.limit_val_batches=0",
+          f"--trainer.default_root_dir={tmp_path}", "--trainer.logger=false"])  # fmt: skip
+    words = ["lake", f"--ckpt_paths=[{last(tmp_path)}]", f"--folder={tmp_path}"]
+    found = []
+    for steps in (0, 3):
+        main([*words, "--model.batch_norm=inductive", f"--model.test_adaptation_steps={steps}"])
+        (row,) = json.loads((tmp_path / "lake.json").read_text())
+        found.append(row["errors"])
+    assert all(0 <= error <= 1 for errors in found for error in errors)
+    assert found[0] != found[1]
 
 
 def test_who_cannot_take_part_is_refused_in_one_line(learners, protonet, tmp_path, fails):
