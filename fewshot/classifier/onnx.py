@@ -56,11 +56,13 @@ def _linear(classifier: "FewShotClassifier") -> tuple[Tensor, Tensor, bool]:
     if isinstance(head, LearnerHead) and isinstance(head.learner, ProtoNetModule):
         learner = head.learner
         support = Examples(*(torch.from_numpy(part)[None] for part in (head.features, head.labels)))
-        centres = prototypes(support)[0]
+        centres = prototypes(support)[0].double()
         if learner.distance == "cosine":
-            return F.normalize(centres) / learner.temperature, torch.zeros(len(centres)), True
-        # The squared distance, less that of the query from zero, which all classes share.
-        return 2 * centres / learner.temperature, -centres.square().sum(1) / learner.temperature, False
+            return (F.normalize(centres) / learner.temperature).float(), torch.zeros(len(centres)), True
+        # The squared distance, less that from the middle, which all classes share: the rest has digits to lose.
+        middle = centres.mean(0)
+        bias = middle.square().sum() - centres.square().sum(1)
+        return (2 * (centres - middle) / learner.temperature).float(), (bias / learner.temperature).float(), False
     raise FewShotError(
         f"{type(module).__name__} cannot be written as ONNX: a pretrained backbone can, a ProtoNet, "
         "and any other learner that compares with head logistic"
@@ -91,7 +93,8 @@ def export_onnx(classifier: "FewShotClassifier", file: Path) -> None:
                 verbose=False,
             )
     except ImportError as error:
-        raise FewShotError(f'ONNX needs {gist(error)}: pip install "fewshot[onnx]"') from None
+        missing = error.name or gist(error)
+        raise FewShotError(f'ONNX needs {missing}, which is not installed: pip install "fewshot[onnx]"') from None
     assert program is not None
     try:
         write_bytes(file, program.model_proto.SerializeToString())
