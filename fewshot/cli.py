@@ -7,7 +7,7 @@ from typing import Any
 import fewshot
 from fewshot.classifier.predict import predict
 from fewshot.errors import FewShotError
-from fewshot.evaluation import compare, curves, export, sweep
+from fewshot.evaluation import compare, curves, export, lake, sweep
 from fewshot.networks.download import download
 from fewshot.parser import Parser
 from fewshot.runs import FewShotCLI, prepare, run
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "sweep": sweep,
     "compare": compare,
     "curves": curves,
+    "lake": lake,
     "export": export,
     "download": download,
     "homework": homework,

@@ -30,8 +30,8 @@ def options_of(
     """The options that a checkpoint may decide.
 
     Numbers and plain words pass, and classes of fewshot, of ``torch.optim``, of ``torchvision.transforms.v2`` and of
-    whatever is trusted. Paths and all
-    other text stay out, and whether files are verified. Nothing is imported but modules of fewshot.
+    whatever is trusted. Paths and all other text stay out, and whether files are verified. Nothing is imported but
+    modules of these.
 
     Args:
         config: The checkpoint's options of ``model`` and ``data``.

@@ -41,6 +41,7 @@ def test_a_wheel_carries_the_configs_and_the_trained_checkpoints(wheel):
         configs | checkpoints
     )
     assert any(name.endswith("licenses/LICENSE") for name in files)
+    assert "fewshot/evaluation/lake_runs.tsv" in files
     assert not [name for name in files if not name.startswith("fewshot")]
 
 

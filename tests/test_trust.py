@@ -102,6 +102,19 @@ def test_a_file_that_is_named_like_a_class_is_no_way_in(hostile, tmp_path, fails
     assert not (tmp_path / "ran").exists()
 
 
+def test_torchvisions_transforms_are_harmless_and_the_rest_of_it_is_not(hostile, fails):
+    def augmented(path: str, **options: object) -> Path:
+        return hostile("data", augment=[{"class_path": path, "init_args": options}])
+
+    main(["test", f"--ckpt_path={augmented('torchvision.transforms.v2.RandomRotation', degrees=10)}"])
+    main(["test", f"--ckpt_path={augmented('fewshot.data.augment.RandomAffine', degrees=10)}"])
+    for path in ("torchvision.datasets.FakeData", "torchvision.transforms.v2.functional.rotate"):
+        said = fails("test", f"--ckpt_path={augmented(path)}")
+        assert f"wants the class {path} for --data.augment, which is not one of fewshot" in said
+    code = augmented("torchvision.transforms.v2.Lambda", lambd="os._exit")
+    assert "wants the class os._exit for --data.augment.lambd" in fails("test", f"--ckpt_path={code}")
+
+
 def test_neither_in_a_key_nor_in_a_list():
     config = {
         "model": {"class_path": "MAMLModule", "init_args": {"adapt": ["features.norms.0", "head"], "verify": "false"}},

@@ -12,6 +12,7 @@ from fewshot.classifier.heads import Head, log_loss
 FOLDS = 5
 """At most so many heads are fitted to estimate one: at five examples a class, each leaves out one of every class."""
 
+CHANCE = 0.05  # a result that is better with this probability or less is not taken for chance
 TEMPERATURES = (1e-3, 1e2)  # within which one is looked for
 
 Fit = Callable[[np.ndarray, np.ndarray], Head]
@@ -100,3 +101,9 @@ def best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
         return log_loss(scores, labels, float(np.exp(log_temperature)))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
+
+
+def better(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether more examples are right beyond chance: McNemar's exact test on those that differ, one-sided."""
+    won, differ = int((ours & ~theirs).sum()), int((ours != theirs).sum())
+    return differ > 0 and binomtest(won, differ, alternative="greater").pvalue <= CHANCE

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from fewshot.classifier.estimate import Fit, HeldOut, held_out
+from fewshot.classifier.estimate import Fit, HeldOut, better, held_out
 from fewshot.classifier.heads import LINEAR, Head, HeadName, LinearHead, fit_linear
 from fewshot.classifier.inputs import as_pictures
 from fewshot.classifier.onnx import export_onnx
@@ -46,8 +46,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         backbone: A pretrained backbone of timm, by name or folder; see ``PretrainedEmbedding``.
         ckpt_path: A checkpoint of ``fewshot fit``, or its name, in place of the backbone.
         head: ``nearest-mean``, ``ridge`` or ``logistic`` regression, the ``learner``'s own, or ``auto``: of a
-            checkpoint its own; of a backbone the one of the lowest log loss on held-out support examples, and
-            the nearest mean where no class has two.
+            checkpoint its own; of a backbone ridge regression, unless another is better on held-out support examples
+            beyond chance, and the nearest mean where no class has two.
         tune: ``norm``: tune the backbone's normalisation layers and the head, which takes minutes, and keep that
             only if held-out support pictures are judged better beyond chance. ``none``: the backbone stays frozen.
         download: Whether the backbone's weights may be downloaded.
@@ -125,7 +125,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             judged = held_out(self._fitting(name), features, labels, self.random_state)
             if judged is not None:
                 candidates[name] = judged
-        best = min(candidates, key=lambda name: candidates[name].log_loss, default=names[0])
+        best = names[0] if candidates or len(names) == 1 else "nearest-mean"  # which needs no second example
+        for name in names[1:] if candidates else ():
+            best = name if better(candidates[name].right, candidates[best].right) else best
         self._take(self._fitting(best)(features, labels), candidates.get(best))  # if refused, the old one stays whole
         self.features_: np.ndarray = features
         self.labels_: np.ndarray = labels

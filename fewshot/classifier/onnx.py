@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fewshot.algorithms import MetricModule, ProtoNetModule
 from fewshot.algorithms.protonet import prototypes
 from fewshot.classifier.heads import LinearHead
-from fewshot.classifier.sources import LearnerHead
+from fewshot.classifier.sources import LearnerHead, both_ways
 from fewshot.episodes import Examples
 from fewshot.errors import FewShotError, gist
 from fewshot.files import write_bytes
@@ -28,17 +28,17 @@ class Whole(nn.Module):
     def __init__(self, classifier: "FewShotClassifier") -> None:
         super().__init__()
         module: Any = classifier.source.module
-        self.backbone = module if isinstance(module, PretrainedEmbedding) else None
+        self.backbone: Any = module if isinstance(module, PretrainedEmbedding) else None
         self.network: Any = getattr(module, "network", None)
         weight, bias, self.unit_length = _linear(classifier)
         self.weight, self.bias = nn.Buffer(weight / classifier.temperature_), nn.Buffer(bias / classifier.temperature_)
 
+    def _embed(self, images: Tensor) -> Tensor:
+        return self.backbone.backbone(self.backbone.prepared(images))  # as it is, for what exports it to look into
+
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities ``[n, N]`` of images ``[n, C, H, W]`` of 0 to 1."""
-        if self.backbone is not None:
-            features = self.backbone.backbone(self.backbone.prepared(images))
-        else:
-            features = self.network(images)
+        features = both_ways(self._embed, images) if self.backbone is not None else self.network(images)
         if self.unit_length:
             features = F.normalize(features)
         return (features @ self.weight.T + self.bias).softmax(1)

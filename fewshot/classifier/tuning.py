@@ -8,18 +8,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.progress import Progress
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from fewshot.classifier.estimate import HeldOut, best_temperature, deal, log_loss
+from fewshot.classifier.estimate import HeldOut, best_temperature, better, deal, log_loss
 from fewshot.classifier.heads import LinearHead, fit_linear
+from fewshot.classifier.sources import both_ways
 from fewshot.networks import PretrainedEmbedding
 from fewshot.terminal import console
 
 EPOCHS = 10  # at most; which of them is the best is found on held-out examples
 BATCH = 32
 LEARNING_RATE = 1e-3
-CHANCE = 0.05  # as likely as this or less, a better result is not taken for chance
 
 
 class Tuned(NamedTuple):
@@ -47,7 +46,7 @@ class Learner(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[n, N]`` of images ``uint8`` ``[n, C, H, W]``."""
-        return F.linear(F.normalize(self.network(images.float() / 255)), self.weight, self.bias)
+        return F.linear(F.normalize(both_ways(self.network, images.float() / 255)), self.weight, self.bias)
 
     def epochs(self, images: Tensor, labels: Tensor, seed: int) -> Iterator[int]:
         """Trains by Adam on the cross-entropy, and yields the number of epochs done, from 0 on."""
@@ -122,9 +121,3 @@ def tune(
     tuned = LinearHead(*(part.detach().numpy() for part in (learner.weight, learner.bias)))
     held_out = HeldOut(rows, judged[best], labels[rows], best_temperature(judged[best], labels[rows]))
     return Tuned(learner.network, tuned, held_out)
-
-
-def better(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether more examples are right beyond chance: McNemar's exact test on those that differ, one-sided."""
-    won, differ = int((ours & ~theirs).sum()), int((ours != theirs).sum())
-    return differ > 0 and binomtest(won, differ, alternative="greater").pvalue <= CHANCE

@@ -107,6 +107,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
                 raise FewShotError(
                     f"{type(self).__name__} has no {split} split, but {', '.join(self.splits)}: "
                     f"it cannot {getattr(stage, 'value', stage)}"  # Lightning gives an enumeration
+                    + (f". {self.without_validation()}" if stage == "fit" and split == "val" else "")
                 )
         for split in self.splits if stage == "fit" else needed:  # a training whose test would be refused is in vain
             self.dataset(split)
@@ -114,6 +115,10 @@ class EpisodicDataModule(LightningDataModule, ABC):
         for name, tasks in {"meta_batch_size": self.meta_batch_size, **self.episodes}.items():
             if tasks % world_size:
                 raise FewShotError(f"{tasks} tasks ({name}) cannot be shared out evenly over {world_size} devices")
+
+    def without_validation(self) -> str:
+        """What to do where a training is to be validated and has no split for it."""
+        return "--trainer.limit_val_batches 0 trains without validation"
 
     def describe(self) -> dict[str, Any]:
         """What decides which episodes a test sees, for reports and comparisons."""

@@ -133,7 +133,7 @@ class ImageDataModule(EpisodicDataModule):
         rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
         test_rotations: Make rotations new classes in validation and test, too.
         within_groups: Share of the training tasks, 0 to 1, whose classes are drawn from one group of classes, such as
-            an alphabet.
+            an alphabet; ``true`` is all of them.
         test_within_groups: The same in validation and test.
         split_seed: Seed of a random split.
         augment: Random changes of the training images, one after another, on the device: ``RandomAffine`` of
@@ -151,8 +151,8 @@ class ImageDataModule(EpisodicDataModule):
         test_ways: int | None = None,
         rotations: bool = False,
         test_rotations: bool = False,
-        within_groups: float = 0.0,
-        test_within_groups: float = 0.0,
+        within_groups: bool | float = 0.0,
+        test_within_groups: bool | float = 0.0,
         split_seed: int = 0,
         augment: list[Transform] | None = None,
         **sizes: Any,

@@ -91,6 +91,10 @@ class OmniglotDataModule(ImageDataModule):
         """``omniglot/random`` and the like."""
         return f"omniglot/{self.kind}"
 
+    def without_validation(self) -> str:
+        """Alphabets held out are one way, to train without validation is the other."""
+        return f"--data.val_alphabets 5 holds out 5 alphabets, {super().without_validation()}"
+
     def split_classes(self, names: Sequence[str]) -> Split:
         """Divides the characters by the kind of split."""
         rng = np.random.Generator(np.random.Philox(self.split_seed))

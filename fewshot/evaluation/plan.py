@@ -67,16 +67,21 @@ def plan(
     knob, values = _one_knob(knobs)
     if knob and KNOBS[knob][1] in {"data": data, "model": model}[KNOBS[knob][0]]:
         raise FewShotError(f"--{knob} and --{'.'.join(KNOBS[knob])} are the same option: give one of them")
-    words = ["--data.meta_batch_size=10"]  # for speed: a test's result does not depend on it
-    words += [f"--data.{name}={_typed(value)}" for name, value in data.items()]
-    words += [f"--model.{name}={_typed(value)}" for name, value in model.items()]
-    words += [f"--trust={_typed(list(trust))}"] if trust else []
+    words = ["--data.meta_batch_size=10", *typed(data, model, trust)]  # for speed: no result of a test depends on it
     paths = [checkpoint_path(path) for path in ckpt_paths]
     points = []
     for value in values:
         options = [*words, f"--{'.'.join(KNOBS[knob])}={value}"] if knob else words
         points += _points(paths, knob, value, options)
     return points
+
+
+def typed(data: Mapping[str, Any], model: Mapping[str, Any], trust: Sequence[str]) -> list[str]:
+    """The words that one would type after ``fewshot test`` for options of the data, of the learner, and for trust."""
+    given = {f"data.{name}": value for name, value in data.items()}
+    given |= {f"model.{name}": value for name, value in model.items()}
+    given |= {"trust": list(trust)} if trust else {}
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
 
 
 def tell_apart(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
@@ -146,7 +151,3 @@ def _describe(path: Path, options: list[str]) -> _Described:
         data.prepare_data()
         data.setup("test")
     return _Described(name, resolved, data.describe(), getattr(data, "content", ""))
-
-
-def _typed(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

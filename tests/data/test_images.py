@@ -1,6 +1,7 @@
 """Episodes of images: shapes, purity, what stays the same when K changes; and the data modules that serve them."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot.data import ImageDataModule, ImageEpisodes, ImageStore
+from fewshot.data.augment import RandomAffine, RandomFlip
 from fewshot.episodes import SPLITS, Episode
 from fewshot.errors import FewShotError
 
@@ -128,6 +130,30 @@ def test_within_groups_a_rotated_group_is_another():
     assert all(len(set(images.turns[drawer.draw(number)[0]])) == 1 for number in range(50))
 
 
+def groups_of(drawer: ImageEpisodes, number: int) -> set[str]:
+    """The groups that an episode has classes of."""
+    return {drawer.store.names[index].partition("/")[0] for index in drawer.draw(number)[0]}
+
+
+def test_a_share_of_the_episodes_is_within_a_group_and_which_ones_the_seed_decides():
+    grouped = labelled([IMAGES] * 40, [f"{'abcde'[number // 8]}/{number}" for number in range(40)])
+    half, again = (episodes(grouped, within_groups=0.5) for _ in range(2))
+    within = [len(groups_of(half, number)) == 1 for number in range(400)]
+    assert 150 < sum(within) < 250  # within five standard deviations of 200
+    assert within == [len(groups_of(again, number)) == 1 for number in range(400)]
+    assert within != [len(groups_of(episodes(grouped, within_groups=0.5, seed=1), n)) == 1 for n in range(400)]
+    # Across groups, a class of a group that is too small for an episode of its own has its turn, too.
+    few = episodes(labelled([IMAGES] * 9, [*"a/1 a/2 a/3 a/4 a/5 a/6 b/1 b/2 b/3".split()]), within_groups=0.5)
+    assert {frozenset(groups_of(few, number)) for number in range(50)} == {frozenset("a"), frozenset("ab")}
+
+
+@pytest.mark.parametrize(("share", "same"), [(0.0, False), (1.0, True)])
+def test_no_share_and_the_whole_share_are_false_and_true_as_before(share, same):
+    grouped = labelled([IMAGES] * 12, [f"{letter}/{number}" for letter in "ab" for number in range(6)])
+    one, other = (episodes(grouped, within_groups=option) for option in (share, same))
+    assert all(equal(one[number], other[number]) for number in range(10))
+
+
 def test_one_group_draws_as_no_groups_do():
     one, other = episodes(within_groups=True), episodes()
     assert equal(one[7], other[7])
@@ -143,9 +169,7 @@ def test_too_many_ways_are_refused_with_the_numbers():
 
 
 def test_a_class_of_too_few_images_is_named():
-    message = (
-        r"= 1 \+ 20 = 21 images per class, but 30 of the 30 classes of the train split have fewer, class0 20, .*and 25 "
-    )
+    message = r"= 1 \+ 20 = 21 images per class, but 30 of the 30 classes of the train split have fewer, class0 20, c"
     with pytest.raises(FewShotError, match=message):
         episodes(queries=20)
     message = (
@@ -233,6 +257,43 @@ def test_groups_are_kept_to_where_they_are_asked_for():
     assert [len(test.dataset(split).groups) for split in SPLITS] == [1, 4, 4]  # those that have a class in the split
     assert "within_groups" not in train.describe()
     assert test.describe()["within_groups"] is True
+    half = Letters(**SMALL, test_within_groups=0.5)
+    assert half.describe()["within_groups"] == 0.5
+    for number, limit in ((-0.1, "least 0"), (1.5, "most 1")):
+        with pytest.raises(FewShotError, match=f"^within_groups must be at {limit}, not {number}$"):
+            Letters(within_groups=number)
+
+
+def in_training(data: ImageDataModule, training: bool = True, step: int = 0) -> ImageDataModule:
+    """The data as a Trainer has them before an outer step, or while it validates."""
+    learner = SimpleNamespace(dtype=torch.float32)
+    data.trainer = SimpleNamespace(training=training, global_step=step, global_rank=0, lightning_module=learner)
+    return data
+
+
+def served(data: ImageDataModule) -> Episode:
+    """The first meta-batch as a learner gets it."""
+    return data.on_after_batch_transfer(data.on_before_batch_transfer(data.dataset("train")[0], 0), 0)
+
+
+def test_images_are_augmented_in_training_alone_one_change_after_another():
+    data, plain = (ready(Letters(**SMALL, augment=changes)) for changes in ([RandomFlip(1), RandomFlip(1)], None))
+    mirrored = ready(Letters(**SMALL, augment=[RandomFlip(1)]))
+    for one, training in ((data, True), (mirrored, False)):
+        assert equal(served(in_training(one, training)), served(in_training(plain)))  # mirrored twice, or never
+    once, never = served(in_training(mirrored)), served(plain)
+    assert torch.equal(once.support.x, never.support.x.flip(-1))
+    assert torch.equal(once.query.x, never.query.x.flip(-1))
+
+
+def test_what_is_random_in_an_outer_step_is_a_function_of_the_step_and_its_tasks():
+    data = ready(Letters(**SMALL, augment=[RandomAffine(degrees=90)]))
+    first = served(in_training(data, step=3))
+    torch.manual_seed(7)  # no global state comes in
+    assert equal(served(in_training(data, step=3)), first)
+    assert not equal(served(in_training(data, step=4)), first)
+    data.seed = 1
+    assert not equal(served(in_training(data, step=3)), first)
 
 
 def test_the_same_seed_draws_the_same_tasks_for_every_algorithm():

@@ -84,6 +84,16 @@ def test_the_lake_split_goes_by_alphabets():
     assert not split["train"] & split["val"]
 
 
+def test_without_validation_alphabets_all_background_is_trained_on():
+    split = classes(split="lake", val_alphabets=0)
+    assert [*split] == ["train", "test"]
+    assert [len(alphabets(split[part])) for part in split] == [30, 20]
+    held_out = alphabets(classes(split="lake", val_alphabets=7)["val"])
+    assert len(held_out) == 7
+    with pytest.raises(FewShotError, match=r"^val_alphabets must be at most 29, not 30$"):
+        classes(split="lake", val_alphabets=30)
+
+
 def test_the_file_split_reads_lists_and_refuses_wrong_ones(tmp_path):
     lists = {"train": "background00/character01\nbackground01/character01\n", "val": "background02/character01"}
     lists["test"] = "evaluation00/character01 evaluation01/character02"

@@ -22,3 +22,22 @@ def test_images_of_other_channels_and_numbers_are_refused_with_the_way_out():
         Conv4()(torch.rand(5, 3, 28, 28))
     with pytest.raises(FewShotError, match=r"images of 1 channels, .* shape \[1\]: choose another --model.network"):
         Conv4()(torch.rand(5, 1))
+
+
+def test_cells_keep_places_apart():
+    whole, places = (Conv4(channels=8, running_statistics=True, cells=cells).eval() for cells in (1, 2))
+    places.load_state_dict(whole.state_dict())
+    images = torch.rand(5, 1, 28, 28)
+    features = places(images)
+    assert features.shape == (5, places.out_features) == (5, 32)
+    assert places(torch.rand(5, 1, 84, 84)).shape == (5, 32)
+    # 28 pixels are halved to 2 x 2 places, whose mean is the feature of a network of one cell.
+    torch.testing.assert_close(features.view(5, 8, 4).mean(-1), whole(images))
+    with pytest.raises(FewShotError, match=r"^cells must be at least 1, not 0$"):
+        Conv4(cells=0)
+
+
+def test_the_first_layer_of_one_channel_leaves_the_channels_last_in_memory():
+    """Else every layer behind it would turn them round, or crawl."""
+    first = Conv4().convolutions[0](torch.rand(5, 1, 28, 28))
+    assert first.is_contiguous(memory_format=torch.channels_last)

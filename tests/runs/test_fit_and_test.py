@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import REPOSITORY, SMALL_NETWORK, TINY, best, reports
+from helpers import REPOSITORY, SMALL_NETWORK, TINY, best, last, reports
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
@@ -45,6 +45,31 @@ def test_a_checkpoint_is_tested_on_another_data_set(trained, tmp_path, omniglot)
           f"--data.root={omniglot}", "--data.test_ways=5", "--data.test_episodes=4"])  # fmt: skip
     (report,) = reports(tmp_path)
     assert report["split"] == "omniglot/random"
+
+
+def test_a_training_without_validation_keeps_its_last_state(tmp_path, omniglot, fails):
+    words = ["fit", "--config=omniglot_lake", *TINY, *SMALL_NETWORK, f"--trainer.default_root_dir={tmp_path}",
+             "--name=mine", f"--data.root={omniglot}", "--trainer.logger=false"]  # fmt: skip
+    main(words)
+    assert not best(tmp_path, "mine").exists()
+    main(["test", f"--ckpt_path={last(tmp_path)}", f"--trainer.default_root_dir={tmp_path}"])
+    (report,) = reports(tmp_path)
+    assert (report["split"], report["ways"], report["within_groups"]) == ("omniglot/lake", 20, True)
+    validated = [*words, "--name=validated", "--trainer.limit_val_batches=1.0"]
+    said = fails(*validated)
+    assert "has no val split, but train, test: it cannot fit. --data.val_alphabets 5 holds out" in said
+    assert "--trainer.limit_val_batches 0 trains without" in said
+    main([*validated, "--data.val_alphabets=5"])
+    assert best(tmp_path, "validated").exists()
+
+
+def test_a_share_may_be_said_as_it_was_when_it_was_all_or_none(tmp_path):
+    for said, meant in (("false", 0), ("true", 1), ("0.5", 0.5)):
+        cli = run(["fit", "--config=glyphs_protonet", *TINY, *SMALL_NETWORK, f"--trainer.default_root_dir={tmp_path}",
+                   f"--name=w{meant}", "--trainer.logger=false", "--data.ways=3",
+                   f"--data.within_groups={said}"])  # fmt: skip
+        assert cli.datamodule.within_groups == meant
+        main(["test", f"--ckpt_path={best(tmp_path, f'w{meant}')}", f"--trainer.default_root_dir={tmp_path}"])
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])

@@ -130,6 +130,23 @@ def test_outer_steps_of_several_batches_are_resumed_whole(maml, tmp_path):
     same(*states)
 
 
+def test_what_is_drawn_for_an_outer_step_is_drawn_again(tmp_path):
+    augment = "[{class_path: fewshot.data.augment.RandomAffine, init_args: {degrees: 30, translate: 0.1}}]"
+    states = []
+    for changes, stops in (("null", (4,)), (augment, (4,)), (augment, (3, 4))):
+        place = tmp_path / str(len(states))
+        words = ["fit", "--config=glyphs_protonet", "--name=mine", f"--data.augment={changes}", *TINY, *SMALL_NETWORK,
+                 "--data.ways=5", f"--trainer.default_root_dir={place}", "--trainer.logger=false",
+                 "--ckpt_path=last"]  # fmt: skip
+        for stop in stops:
+            main([*words, f"--trainer.max_steps={stop}"])
+        states.append(state(place))
+    plain, uninterrupted, resumed = states
+    same(resumed, uninterrupted)
+    with pytest.raises(AssertionError):
+        same(plain, uninterrupted)
+
+
 def test_data_of_ones_own_with_a_path_go_on_with_the_same_words(tmp_path, monkeypatch):
     (tmp_path / "placed.py").write_text(
         "from fewshot.data import GlyphsDataModule\n"
