@@ -111,7 +111,8 @@ def export_onnx(classifier: "FewShotClassifier", file: Path) -> None:
                 verbose=False,
             )
     except ImportError as error:
-        raise FewShotError(f'ONNX needs {gist(error)}: pip install "fewshot[onnx]"') from None
+        missing = error.name or gist(error)
+        raise FewShotError(f'ONNX needs {missing}, which is not installed: pip install "fewshot[onnx]"') from None
     assert program is not None
     try:
         write_bytes(file, program.model_proto.SerializeToString())

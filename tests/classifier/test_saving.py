@@ -117,7 +117,7 @@ def test_what_is_damaged_is_refused_in_one_line(damage, saved, tmp_path):
 
 def test_what_cannot_be_saved_is_told(classifier, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FewShotError, match="the classifier cannot be written to .*file"):
+    with pytest.raises(FewShotError, match=r"the classifier cannot be written to .*file"):
         classifier.save(tmp_path / "file")
     of_features = FewShotClassifier().fit(np.eye(4), [*"abab"])
     with pytest.raises(FewShotError, match="knows nothing of pictures"):
