@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.preprocessing import normalize
 
 from fewshot.classifier.estimate import best_temperature
-from fewshot.classifier.heads import LINEAR, fit_linear, log_loss
+from fewshot.classifier.heads import ALPHAS, LINEAR, fit_linear, log_loss
 
 
 def examples(classes: int, each: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +35,7 @@ def test_nearest_mean_scores_differ_by_half_the_squared_distances():
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize(
     ("name", "theirs"),
-    [("ridge", RidgeClassifier()), ("logistic", LogisticRegression(C=100, max_iter=1000))],
+    [("ridge", RidgeClassifierCV(alphas=ALPHAS)), ("logistic", LogisticRegression(C=100, max_iter=1000))],
 )
 def test_regressions_decide_as_scikit_learn_does(name, theirs, classes):
     features, labels = examples(classes)
