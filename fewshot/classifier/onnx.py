@@ -30,8 +30,8 @@ class Whole(nn.Module):
         module: Any = classifier.source.module
         self.backbone: Any = module if isinstance(module, PretrainedEmbedding) else None
         self.network: Any = getattr(module, "network", None)
-        weight, bias, self.unit_length = _linear(classifier)
-        self.weight, self.bias = nn.Buffer(weight / classifier.temperature_), nn.Buffer(bias / classifier.temperature_)
+        self.scores = _scores(classifier)
+        self.temperature = classifier.temperature_
 
     def _embed(self, images: Tensor) -> Tensor:
         return self.backbone.backbone(self.backbone.prepared(images))  # as it is, for what exports it to look into
@@ -39,30 +39,48 @@ class Whole(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities ``[n, N]`` of images ``[n, C, H, W]`` of 0 to 1."""
         features = both_ways(self._embed, images) if self.backbone is not None else self.network(images)
-        if self.unit_length:
-            features = F.normalize(features)
-        return (features @ self.weight.T + self.bias).softmax(1)
+        return (self.scores(features) / self.temperature).softmax(1)
 
 
-def _linear(classifier: "FewShotClassifier") -> tuple[Tensor, Tensor, bool]:
-    """Weight ``[N, D]`` and bias ``[N]`` of the scores, and whether features are brought to length one for them.
+class Linear(nn.Module):
+    """Scores that are linear in features of length one."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Buffer(weight), nn.Buffer(bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores ``[n, N]`` of features ``[n, D]``."""
+        return F.normalize(features) @ self.weight.T + self.bias
+
+
+class Distances(nn.Module):
+    """Scores that are minus the squared distances to centres."""
+
+    def __init__(self, centres: Tensor, temperature: float) -> None:
+        super().__init__()
+        self.centres, self.temperature = nn.Buffer(centres), temperature
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores ``[n, N]`` of features ``[n, D]``."""
+        return -(features.unsqueeze(1) - self.centres).square().sum(-1) / self.temperature
+
+
+def _scores(classifier: "FewShotClassifier") -> nn.Module:
+    """The head as a module.
 
     Raises:
-        FewShotError: If the scores are not linear in the features.
+        FewShotError: If ONNX cannot hold it.
     """
     head, module = classifier.head_, classifier.source.module
     if isinstance(head, LinearHead) and isinstance(module, PretrainedEmbedding | MetricModule):
-        return torch.from_numpy(head.weight).float(), torch.from_numpy(head.bias).float(), True
+        return Linear(*(torch.from_numpy(part).float() for part in head))
     if isinstance(head, LearnerHead) and isinstance(head.learner, ProtoNetModule):
-        learner = head.learner
         support = Examples(*(torch.from_numpy(part)[None] for part in (head.features, head.labels)))
-        centres = prototypes(support)[0].double()
-        if learner.distance == "cosine":
-            return (F.normalize(centres) / learner.temperature).float(), torch.zeros(len(centres)), True
-        # The squared distance, less that from the middle, which all classes share: the rest has digits to lose.
-        middle = centres.mean(0)
-        bias = middle.square().sum() - centres.square().sum(1)
-        return (2 * (centres - middle) / learner.temperature).float(), (bias / learner.temperature).float(), False
+        centres, temperature = prototypes(support)[0], head.learner.temperature
+        if head.learner.distance == "euclidean":
+            return Distances(centres, temperature)
+        return Linear(F.normalize(centres) / temperature, torch.zeros(len(centres)))
     raise FewShotError(
         f"{type(module).__name__} cannot be written as ONNX: a pretrained backbone can, a ProtoNet, "
         "and any other learner that compares with head logistic"

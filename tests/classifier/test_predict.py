@@ -160,18 +160,19 @@ def test_a_saved_classifier_needs_no_support_set(support, query):
 
 
 def test_a_learner_of_fewshot_predicts(support, query, protonet):
-    learner = "--ckpt_path=pretrained/protonet_5w1s"
-    rows = predict("--support", support.folder, "--query", query.folder, learner)
+    rows = predict("--support", support.folder, "--query", query.folder, "--ckpt_path=pretrained/protonet_5w1s",
+                   "--onnx=mine.onnx")  # fmt: skip
     assert [row["class"] for row in rows] == protonet.predict(query.files).tolist()
     assert json.loads(Path("out/predictions.json").read_text())["head"] == "learner"
+    assert Path("mine.onnx").stat().st_size > 10_000
 
 
 # --- unknown classes
 
 
 def test_reject_marks_what_scores_lower_than_a_share_of_the_support_set(support, query, classifier):
-    threshold = np.quantile(classifier.held_out_.scores.max(1), 0.8)
-    rows = predict("--support", support.folder, "--query", query.folder, "--reject=0.8")
+    threshold = np.quantile(classifier.held_out_.scores.max(1), 0.9)
+    rows = predict("--support", support.folder, "--query", query.folder, "--reject=0.9")
     known = classifier.decision_function(query.files).max(1) >= threshold
     assert [row["known"] for row in rows] == [str(bool(one)) for one in known]
     assert 0 < known.sum() < len(known)
