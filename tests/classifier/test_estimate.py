@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewshot.classifier.estimate import FOLDS, HeldOut, held_out
+from fewshot.classifier.estimate import FOLDS, HeldOut, better, held_out
 from fewshot.classifier.heads import LinearHead, fit_linear
 
 
@@ -85,3 +85,12 @@ def test_useless_features_are_no_better_than_chance():
     low, high = judged.interval()
     assert low < 0.25 < high
     assert judged.log_loss == pytest.approx(np.log(4), abs=0.05)
+
+
+def test_better_is_better_beyond_chance():
+    wrong, right = np.zeros(10, bool), np.ones(10, bool)
+    assert better(right, wrong)
+    assert not better(wrong, right)
+    assert not better(right, right)
+    assert better(np.arange(10) < 5, wrong)  # five of five: p = 1/32
+    assert not better(np.arange(10) < 4, wrong)  # four of four: p = 1/16

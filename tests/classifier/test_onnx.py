@@ -10,6 +10,7 @@ import torch
 from timm.models import save_for_hf
 
 from fewshot.classifier import FewShotClassifier
+from fewshot.cli import main
 from fewshot.errors import FewShotError
 
 
@@ -27,16 +28,24 @@ def backbone(support, tmp_path_factory: pytest.TempPathFactory) -> FewShotClassi
     return FewShotClassifier(backbone=f"{folder}").fit(support.files, support.labels)
 
 
-@pytest.mark.parametrize("kind", ["backbone", "protonet"])
-def test_onnxruntime_agrees_for_any_number_of_pictures(kind, request, query, tmp_path):
-    classifier = request.getfixturevalue(kind)
-    classifier.export_onnx(tmp_path / "mine.onnx")
-    assert [file.name for file in tmp_path.iterdir()] == ["mine.onnx"]
-    images = np.stack([classifier.source.read(file) for file in query.files]).astype(np.float32) / 255
-    expected = classifier.predict_proba(query.files)
+def agrees(file: Path, classifier: FewShotClassifier, pictures: list[str]) -> None:
+    images = np.stack([classifier.source.read(picture) for picture in pictures]).astype(np.float32) / 255
+    expected = classifier.predict_proba(pictures)
     assert expected.min() < 0.9 * expected.max() < 0.9  # there is something to agree on
-    np.testing.assert_allclose(run(tmp_path / "mine.onnx", images), expected, atol=1e-5)
-    np.testing.assert_allclose(run(tmp_path / "mine.onnx", images[:1]), expected[:1], atol=1e-5)
+    np.testing.assert_allclose(run(file, images), expected, atol=1e-5)
+    np.testing.assert_allclose(run(file, images[:1]), expected[:1], atol=1e-5)
+
+
+def test_a_backbone_agrees_for_any_number_of_pictures(backbone, query, tmp_path):
+    backbone.export_onnx(tmp_path / "mine.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.onnx"]
+    agrees(tmp_path / "mine.onnx", backbone, query.files)
+
+
+def test_a_protonet_agrees_as_the_command_writes_it(protonet, support, query, tmp_path):
+    words = [f"--support={support.folder}", f"--query={query.files[0]}", "--ckpt_path=pretrained/protonet_5w1s"]
+    main(["predict", *words, f"--folder={tmp_path}", f"--onnx={tmp_path}/mine.onnx"])
+    agrees(tmp_path / "mine.onnx", protonet, query.files)
 
 
 @pytest.mark.parametrize("head", ["auto", "logistic"])
