@@ -69,6 +69,10 @@ def predict(
         raise FewShotError(
             "give either --support FOLDER, with a folder of pictures for each class, or --classifier FOLDER"
         )
+    if classifier is not None and (ckpt_path, backbone, head, tune) != (None, EMBEDDED, "auto", "none"):
+        raise FewShotError(
+            "--classifier brings its backbone and head along: leave out --ckpt_path, --backbone, --head, --tune"
+        )
     if reject is not None and not 0 < reject < 1:
         raise FewShotError(f"--reject must be between 0 and 1, not {reject}")
     files = _files(query)

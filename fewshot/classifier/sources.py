@@ -16,7 +16,7 @@ from fewshot.algorithms import AdaptingModule, EpisodicModule, MetricModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.classifier.heads import Head
 from fewshot.data import EpisodicDataModule, ImageDataModule
-from fewshot.data.pictures import Resampling, UnreadablePictureError, read_picture
+from fewshot.data.pictures import Resampling, UnreadablePictureError, open_picture, read_picture
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import made
@@ -147,15 +147,7 @@ class LearnerSource(Source):
         module.eval()
 
         def read(picture: Picture) -> np.ndarray:
-            if isinstance(picture, Image.Image):
-                return data.example(picture)
-            try:
-                with Image.open(picture) as opened:
-                    return data.example(opened)
-            except FewShotError:
-                raise
-            except Exception as error:
-                raise UnreadablePictureError(picture, "it is empty, damaged or no picture") from error
+            return data.example(picture if isinstance(picture, Image.Image) else open_picture(picture))
 
         embed: Any = module.network if compares else lambda images: images.flatten(1)
         super().__init__(describe, module, embed, read)

@@ -120,7 +120,7 @@ def read_picture(
     try:
         if isinstance(source, Image.Image):
             return _pixels(source, size, channels, crop, resampling)
-        with Image.open(source, formats=[name for name in FORMATS if _is_known(name)]) as picture:
+        with Image.open(source, formats=formats()) as picture:
             wanted = SPARE * math.ceil(size / crop)
             picture.draft(None, (wanted, wanted))  # decodes a large JPEG to a half, a quarter or an eighth
             return _pixels(picture, size, channels, crop, resampling)
@@ -129,9 +129,30 @@ def read_picture(
         raise UnreadablePictureError(name, _said(error)) from None
 
 
-def _is_known(name: str) -> bool:
+def open_picture(file: str | Path) -> Image.Image:
+    """A picture as it is in a file, decoded.
+
+    Raises:
+        UnreadablePictureError: If it cannot be read, or has more than 89 million pixels.
+    """
+    try:
+        with Image.open(file, formats=formats()) as picture:
+            _limit(picture)
+            picture.load()
+            return picture
+    except Exception as error:  # what Pillow raises of damaged bytes has no end
+        raise UnreadablePictureError(file, _said(error)) from None
+
+
+def formats() -> list[str]:
+    """Those of :data:`FORMATS` that this Pillow knows."""
     Image.init()
-    return name in Image.OPEN
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _limit(picture: Image.Image) -> None:
+    if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ValueError(f"{picture.width} x {picture.height} are more than {Image.MAX_IMAGE_PIXELS} pixels")
 
 
 def _said(error: Exception) -> str:
@@ -144,8 +165,7 @@ def _said(error: Exception) -> str:
 
 
 def _pixels(picture: Image.Image, size: int, channels: int, crop: float, resampling: Resampling) -> np.ndarray:
-    if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-        raise ValueError(f"{picture.width} x {picture.height} are more than {Image.MAX_IMAGE_PIXELS} pixels")
+    _limit(picture)
     image = plain(picture, channels)
     side = crop * min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
