@@ -53,7 +53,7 @@ def draw_pictures(folder: Path, classes: int, pictures: int) -> None:
     for number in range(classes):
         (folder / f"class {number}").mkdir(parents=True)
         for picture in range(pictures):
-            colour = (60 * number % 256, 255 - 30 * number, 20 * picture)
+            colour = (60 * number % 256, 30 * number % 256, 20 * picture)
             Image.new("RGB", (40, 30), colour).save(folder / f"class {number}" / f"{picture}.jpg")
 
 
@@ -61,7 +61,7 @@ def test_the_commands_and_the_python_of_the_readme_work_in_their_order(tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
     draw_pictures(Path("my_classes"), classes=3, pictures=2)
-    draw_pictures(Path("my_many_classes"), classes=20, pictures=20)
+    draw_pictures(Path("my_many_classes"), classes=60, pictures=10)
     Path("new_pictures").mkdir()
     Image.new("RGB", (30, 30), "red").save("new_pictures/red.jpg")
     steps = {}

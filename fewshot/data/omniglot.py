@@ -103,6 +103,10 @@ class OmniglotDataModule(ImageDataModule):
             return {"train": order[:1100], "val": order[1100:1200], "test": order[1200:]}
         if self.kind == "lake":
             alphabets = sorted({name.rpartition("/")[0] for name in names if name.startswith("images_background")})
+            if self.val_alphabets >= len(alphabets):
+                raise FewShotError(
+                    f"val_alphabets is {self.val_alphabets}, but there are {len(alphabets)} background alphabets"
+                )
             held_out = set(rng.choice(alphabets, self.val_alphabets, replace=False).tolist())
             split: Split = {part: [] for part in SPLITS if part != "val" or held_out}
             for index, name in enumerate(names):

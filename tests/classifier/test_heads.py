@@ -56,12 +56,19 @@ def test_the_length_of_features_tells_nothing(name):
 
 
 def test_temperature_and_log_loss_by_hand():
-    """Three of four are right by a margin of one: the probability that fits is 3/4, of a margin of log 3."""
+    """Three of four are right by a margin of one: the probability that fits is 3/4, less a little doubt."""
     scores, labels = np.array([[1.0, 0], [1, 0], [0, 1], [1, 0]]), np.array([0, 0, 1, 1])
     temperature = best_temperature(scores, labels)
-    assert temperature == pytest.approx(1 / np.log(3), rel=1e-3)
+    right = 0.98 * 0.75 + 0.02 * 0.5  # a tenth of an example of doubt among five
+    assert temperature == pytest.approx(1 / np.log(right / (1 - right)), rel=1e-3)
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    assert log_loss(scores, labels, temperature) == pytest.approx(entropy)
+    assert log_loss(scores, labels, 1 / np.log(3)) == pytest.approx(entropy)
+
+
+def test_where_all_are_right_probabilities_stay_below_one():
+    scores = 3 * np.eye(2)[[0, 0, 1, 1]]
+    temperature = best_temperature(scores, np.array([0, 0, 1, 1]))
+    assert 1 / (1 + np.exp(-3 / temperature)) == pytest.approx(0.98 + 0.02 / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("scale", [0.1, 20])

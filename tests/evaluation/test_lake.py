@@ -122,7 +122,8 @@ def learners(data: OmniglotDataModule, tmp_path_factory: pytest.TempPathFactory)
     """The checkpoints of two prototypical networks, trained for two steps by the recipe for Lake's runs."""
     root = tmp_path_factory.mktemp("learners")
     for seed in (0, 1):
-        main(["fit", "--config=omniglot_lake", f"--name=seed{seed}", f"--seed_everything={seed}", *TINY, *SMALL_NETWORK,
+        main(["fit", "--config=omniglot_lake", "--data.val_alphabets=0", "--trainer.limit_val_batches=0",
+              f"--name=seed{seed}", f"--seed_everything={seed}", *TINY, *SMALL_NETWORK,
               f"--trainer.default_root_dir={root}", "--trainer.logger=false"])  # fmt: skip
     return [root / "checkpoints" / f"seed{seed}" / "last.ckpt" for seed in (0, 1)]
 

@@ -48,7 +48,8 @@ def test_a_checkpoint_is_tested_on_another_data_set(trained, tmp_path, omniglot)
 
 
 def test_a_training_without_validation_keeps_its_last_state(tmp_path, omniglot, fails):
-    words = ["fit", "--config=omniglot_lake", *TINY, *SMALL_NETWORK, f"--trainer.default_root_dir={tmp_path}",
+    words = ["fit", "--config=omniglot_lake", "--data.val_alphabets=0", "--trainer.limit_val_batches=0",
+             *TINY, *SMALL_NETWORK, f"--trainer.default_root_dir={tmp_path}",
              "--name=mine", f"--data.root={omniglot}", "--trainer.logger=false"]  # fmt: skip
     main(words)
     assert not best(tmp_path, "mine").exists()

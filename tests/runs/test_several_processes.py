@@ -101,6 +101,6 @@ def test_processes_that_find_different_checkpoints_are_refused(two):
 
 def test_tasks_that_cannot_be_shared_out_are_refused():
     data = GlyphsDataModule(meta_batch_size=3)
-    data.trainer = SimpleNamespace(world_size=2)
+    data.trainer = SimpleNamespace(world_size=2, limit_val_batches=1.0)
     with pytest.raises(FewShotError, match=r"3 tasks \(meta_batch_size\) cannot be shared out evenly over 2 devices"):
         data.setup("fit")
