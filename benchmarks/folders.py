@@ -97,6 +97,8 @@ def main(pictures: int = 60_000, classes: int = 100, folder: Path | None = None)
         folder: Where; a temporary one if not given.
     """
     console = Console()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         root, cache = Path(place, "pictures"), Path(place, "cache")
         console.print(f"{pictures} generated in {timed(lambda: generate(root, pictures, classes)):.1f} s")
