@@ -39,7 +39,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         head_name_: The head that was chosen.
         candidates_: The support examples judged by held-out heads of each kind that was tried.
         held_out_: The support examples judged by heads that have not seen them; ``None`` where no class has two.
-        tuned_: Whether the backbone was tuned, where that was tried.
+        tuned_: Whether the backbone was tuned.
         temperature_: What scores are divided by before the softmax, found on ``held_out_``.
 
     Args:
@@ -110,6 +110,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise FewShotError(f"one class, {classes[0]}: to tell classes apart takes two or more")
         self._fit_head(features, labels, classes)
+        self.tuned_ = False
         if self.tune == "norm":
             self._tune(pictures)
         return self

@@ -87,7 +87,9 @@ def tell(classifier: FewShotClassifier, rows: Sequence[Row], support: Sequence[s
 
 def _table(rows: Sequence[Row]) -> Table:
     rejects = any(row.get("known") is not None for row in rows)
-    table = Table("file", "class", "probability", "second class", *(["known"] if rejects else []))
+    table = Table(show_header=True)
+    for title in ("file", "class", "probability", "second class", *(["known"] if rejects else [])):
+        table.add_column(title, overflow="fold")
     for row in rows[:MOST_SHOWN]:
         if "error" in row:
             table.add_row(row["file"], "cannot be read")
