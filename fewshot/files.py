@@ -8,6 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fewshot.errors import FewShotError
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
@@ -39,6 +41,18 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """
     with whole_file(path) as file:
         file.write(content)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder that ``--folder`` names, if it is not there.
+
+    Raises:
+        FewShotError: If it cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FewShotError(f"--folder {folder} cannot be used: {error.strerror}") from None
 
 
 def write_text(path: str | Path, text: str) -> None:

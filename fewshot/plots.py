@@ -126,15 +126,28 @@ def draw_fit(axis: Axes, episode: Episode, outputs: Mapping[str, Tensor], task: 
     axis.scatter(flat(episode.support.x), flat(episode.support.y), color="black", marker="^", zorder=3, label="support")
 
 
-def lines_figure(lines: Mapping[str, Line], xlabel: str, ylabel: str, level: float | None = None) -> Figure:
-    """Draws points with error bars, a line per name; ``level`` is drawn as a dashed line across."""
+def lines_figure(
+    lines: Mapping[str, Line], xlabel: str, ylabel: str, level: float | None = None, places: Sequence[str] = ()
+) -> Figure:
+    """Draws points with error bars, a line per name.
+
+    Args:
+        lines: By what the legend calls them.
+        xlabel: What x is.
+        ylabel: What y is.
+        level: Drawn as a dashed line across.
+        places: What to call x = 0, 1, ..., where it is no number.
+    """
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axis = figure.subplots()
     for name, (x, y, ci) in lines.items():
         axis.errorbar(x, y, ci, marker="o", markersize=4, capsize=3, label=name)
     if level is not None:
         axis.axhline(level, color="gray", linestyle="--", linewidth=1)
-    axis.set(xlabel=xlabel, ylabel=ylabel, xticks=sorted({place for line in lines.values() for place in line.x}))
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.set_xticks(range(len(places)), places) if places else axis.set_xticks(
+        sorted({place for line in lines.values() for place in line.x})
+    )
     axis.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     return figure

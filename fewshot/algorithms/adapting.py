@@ -157,9 +157,9 @@ class AdaptingModule(EpisodicModule):
         """The learners after 0, 1, ..., ``steps`` steps; see :meth:`InnerLoop.adapt`."""
         return (loop or self.inner_loop).adapt(support, steps, graph=graph, draw=self.draw(support))
 
-    def adapted(self, support: Examples, steps: int, graph: Graph) -> Learners:
+    def adapted(self, support: Examples, steps: int, graph: Graph, loop: InnerLoop | None = None) -> Learners:
         """The learners after ``steps`` steps; those on the way there are not kept."""
-        return deque(self.adapt(support, steps, graph), maxlen=1).pop()
+        return deque(self.adapt(support, steps, graph, loop), maxlen=1).pop()
 
     def predict(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries, before and after."""

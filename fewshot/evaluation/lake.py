@@ -18,10 +18,10 @@ from fewshot.data import EpisodicDataModule, ImageStore, OmniglotDataModule
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError, blaming
 from fewshot.evaluation.fingerprint import versions, weights
-from fewshot.evaluation.load import load
+from fewshot.evaluation.load import load, restored
 from fewshot.evaluation.measure import Accelerator, Row, write_csv
 from fewshot.evaluation.plan import named, tell_apart, typed
-from fewshot.files import write_json
+from fewshot.files import make_folder, write_json
 from fewshot.metrics import EpisodeStatistics
 from fewshot.objectives import CLASSIFICATION
 from fewshot.quiet import quietly
@@ -90,7 +90,7 @@ def lake(
     runs, paths = read_runs(), [checkpoint_path(path) for path in ckpt_paths]
     with blaming("--accelerator"), quietly():
         device = Fabric(accelerator=accelerator, devices=1).device
-    _make(folder)
+    make_folder(folder)
     rows, said = [], []
     for path in track(paths, description="Testing", console=console()):
         with named(path), quietly():
@@ -143,9 +143,7 @@ def trained(path: Path, options: Sequence[str]) -> tuple[str, EpisodicModule, Om
         )
     checkpoint = read_checkpoint(path)
     _refuse_evaluation_characters(data, checkpoint.get(type(data).__qualname__))
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
-    return name, module.eval(), data
+    return name, restored(module, checkpoint), data
 
 
 def _refuse_evaluation_characters(data: EpisodicDataModule, state: Any) -> None:
@@ -237,10 +235,3 @@ def _lines(result: Row, runs: Sequence[Run]) -> list[Row]:
         {"name": result["name"], "run": number, "alphabet": run.alphabet, "error": error}
         for number, (run, error) in enumerate(zip(runs, result["errors"]), start=1)
     ]
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FewShotError(f"--folder {folder} cannot be used: {error.strerror}") from None

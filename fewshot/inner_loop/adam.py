@@ -43,6 +43,7 @@ class InnerAdam(InnerOptimizer):
     def __init__(self, inner_lr: float, adapted: Mapping[str, Tensor], beta2: float = 0.999, eps: float = 1e-8) -> None:
         super().__init__()
         self.inner_lr, self.beta2, self.eps = inner_lr, beta2, eps
+        self.names = list(adapted)
         self.register_buffer("count", torch.tensor(0))  # an integer in any precision
         for number, parameter in enumerate(adapted.values()):
             self.register_buffer(f"moment{number}", torch.zeros_like(parameter))
@@ -53,8 +54,9 @@ class InnerAdam(InnerOptimizer):
         return [buffer for name, buffer in self.named_buffers() if name != "count"]
 
     def start(self, weights: Weights) -> Moments:
-        """The moments that are kept."""
-        return Moments(self.count, self.moments)
+        """The moments that are kept of these weights."""
+        kept = dict(zip(self.names, self.moments))
+        return Moments(self.count, [kept[name] for name in weights])
 
     def step(
         self, number: int, weights: Weights, gradients: Sequence[Tensor], state: Moments

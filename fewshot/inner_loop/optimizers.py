@@ -69,9 +69,10 @@ class InnerSGD(InnerOptimizer):
         return [rates[min(number, self.steps - 1)] for rates in self.rates]
 
     def step(self, number: int, weights: Weights, gradients: Sequence[Tensor], state: Any) -> tuple[Weights, Any]:
-        """A step down the gradients."""
-        updates = zip(weights.items(), self.at(number), gradients)
-        return {name: _down(weight, rate, gradient) for (name, weight), rate, gradient in updates}, state
+        """A step down the gradients, each at the rate of its weight's name: there may be fewer than are learned."""
+        rates = dict(zip(self.names, self.at(number)))
+        updates = zip(weights.items(), gradients)
+        return {name: _down(weight, rates[name], gradient) for (name, weight), gradient in updates}, state
 
     def named_scalars(self) -> dict[str, Tensor]:
         """The learned rates as scalars to plot: the mean over each weight tensor, or one per step."""
