@@ -1,9 +1,9 @@
-# make demo, make homework, make family, make test, make bench, make soak, make wheel: each sets up .venv by itself, once.
+# make demo, homework, family, feature_reuse, test, bench, soak, wheel: each sets up .venv by itself, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo homework family test bench soak lint wheel clean
+.PHONY: install demo homework family feature_reuse test bench soak lint wheel clean
 
 install: $(STAMP)
 
@@ -26,6 +26,9 @@ homework: $(STAMP)  # STEPS=500: outer steps of each training, in place of those
 family: $(STAMP)  # STEPS=100: as above
 	$(VENV)/bin/fewshot family $(if $(STEPS),--max_steps $(STEPS))
 	$(VENV)/bin/python -m benchmarks.costs
+
+feature_reuse: $(STAMP)  # STEPS=100: as above
+	$(VENV)/bin/fewshot feature_reuse $(if $(STEPS),--max_steps $(STEPS))
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

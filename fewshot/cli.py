@@ -14,6 +14,7 @@ from fewshot.runs import FewShotCLI, prepare, run
 from fewshot.signals import Stopped, stoppable
 from fewshot.studies.demo import demo
 from fewshot.studies.family import family
+from fewshot.studies.feature_reuse import feature_reuse
 from fewshot.studies.homework import homework
 from fewshot.telling import one_line_errors
 from fewshot.terminal import make_printable
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "download": download,
     "homework": homework,
     "family": family,
+    "feature_reuse": feature_reuse,
 }
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
 

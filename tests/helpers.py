@@ -130,6 +130,8 @@ def shrink(configs: Path, to: Path) -> None:
         model["network"] = {**network, "init_args": {**network.get("init_args", {}), **small_network}}
         config["data"]["init_args"] |= {"meta_batch_size": 2, "val_episodes": 2}
         config["trainer"] |= {"enable_progress_bar": False, "val_check_interval": 1}
+        for callback in config["trainer"].get("callbacks", []):
+            callback["init_args"]["every_n_train_steps"] = 1
         small = to / file.relative_to(configs)
         small.parent.mkdir(parents=True, exist_ok=True)
         small.write_text(yaml.safe_dump(config))

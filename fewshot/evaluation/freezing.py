@@ -39,6 +39,11 @@ def blocks(network: Classifier) -> dict[str, list[str]]:
     return {**parts, HEAD: [name for name, _ in network.head.named_parameters(prefix=HEAD)]}
 
 
+def up_to(last: int) -> str:
+    """What to call the first so many blocks."""
+    return f"blocks 1 to {last}" if last > 1 else "block 1"
+
+
 def frozen_parts(parts: Blocks, adapted: Sequence[str]) -> dict[str, list[str]]:
     """What to freeze, and the names of the weights that adapt all the same.
 
@@ -54,8 +59,7 @@ def frozen_parts(parts: Blocks, adapted: Sequence[str]) -> dict[str, list[str]]:
         nothing would be left.
     """
     body = [part for part in parts if part != HEAD]
-    names = [f"blocks 1 to {last}" if last > 1 else "block 1" for last in range(1, len(body) + 1)]
-    frozen = {name: set().union(*(parts[part] for part in body[:last])) for last, name in enumerate(names, start=1)}
+    frozen = {up_to(last): set().union(*(parts[part] for part in body[:last])) for last in range(1, len(body) + 1)}
     frozen[HEAD] = set(parts[HEAD])
     left = {name: [weight for weight in adapted if weight not in gone] for name, gone in frozen.items()}
     return {NOTHING: list(adapted), **{name: some for name, some in left.items() if 0 < len(some) < len(adapted)}}

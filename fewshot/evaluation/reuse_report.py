@@ -62,7 +62,7 @@ def similarity_table(rows: Sequence[Row]) -> Table:
     for column in ("", "block", "CKA", "CCA"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        cells = (_plus_minus(row[kind], row[f"{kind}_ci95"]) for kind in ("cka", "cca"))
+        cells = (plus_minus(row, kind) for kind in ("cka", "cca"))
         table.add_row(row["name"], row["block"], *cells, end_section=row["block"] == HEAD)
     return table
 
@@ -88,7 +88,9 @@ def _figure(rows: Sequence[Row], where: str, what: str, scale: int, xlabel: str,
     return lines_figure(lines, xlabel, ylabel, places=[place.replace("blocks ", "") for place in places])
 
 
-def _plus_minus(mean: float | None, ci95: float | None) -> str:
+def plus_minus(row: Row, kind: str) -> str:
+    """A similarity with its confidence half-width."""
+    mean, ci95 = row[kind], row[f"{kind}_ci95"]
     if mean is None:
         return NOT_FINITE
     return f"{mean:.3f}" + ("" if ci95 is None else f" ± {ci95:.3f}")
