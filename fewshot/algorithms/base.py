@@ -113,6 +113,7 @@ class EpisodicModule(LightningModule, ABC):
 
     def on_train_batch_start(self, episode: Episode, batch_idx: int) -> None:
         """Tries the learner's word before the first outer step: see :meth:`verify`."""
+        self.trainer.callback_metrics.pop("step", None)  # a validation's: a ModelCheckpoint would name its files by it
         if self.transductive is None and self.describe().get("batch_norm", "transductive") != "transductive":
             self.verify(episode)
 
