@@ -102,6 +102,11 @@ def _table(rows: Sequence[Row]) -> Table:
 
 def _estimate(classifier: FewShotClassifier) -> str:
     held_out = classifier.held_out_
+    if held_out is None and classifier.tuned_:
+        return (
+            "How good it is cannot be told: a class was added after the backbone was tuned on all support pictures. "
+            "Fit it to all of them again."
+        )
     if held_out is None:
         return "How good it is cannot be told from one picture a class: give two or more."
     low, high = held_out.interval()
