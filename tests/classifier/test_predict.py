@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import SHAPES, SHOTS, draw_shape
 from PIL import Image
+from sklearn.model_selection import PredefinedSplit, cross_val_score
 
 from fewshot.classifier import FewShotClassifier
 from fewshot.classifier.predict import COLUMNS
@@ -43,6 +44,15 @@ def test_the_csv_has_a_row_per_picture(support, query, classifier):
     for row in rows:
         assert row["second_class"] in {*SHAPES} - {row["class"]}
         assert row["known"] == row["error"] == ""
+
+
+def test_scikit_learns_scores_on_the_same_files_are_the_same(support, query):
+    rows = predict("--support", support.folder, "--query", query.folder)
+    right = [row["class"] == label for row, label in zip(rows, query.labels)]
+    split = PredefinedSplit([-1] * len(support.files) + [0] * len(query.files))  # -1: always fitted to
+    files, labels = support.files + query.files, support.labels + query.labels
+    (accuracy,) = cross_val_score(FewShotClassifier(), files, labels, cv=split)
+    assert accuracy == pytest.approx(np.mean(right))
 
 
 def test_the_json_says_it_all(support, query, classifier, capsys):
