@@ -39,8 +39,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         classes_: The classes, sorted.
         head_name_: The head that was chosen.
         candidates_: The support examples judged by held-out heads of each kind that was tried.
-        held_out_: The support examples judged by heads that have not seen them; ``None`` where no class has two, or
-            where a tuned backbone has seen them all.
+        held_out_: Support examples judged by heads that have not seen them; ``None`` where no class has two.
         tuned_: Whether the backbone was tuned.
         temperature_: What scores are divided by before the softmax, found on ``held_out_``.
 

@@ -12,11 +12,12 @@ from fewshot.classifier.contact import draw_doubtful
 from fewshot.classifier.estimator import FewShotClassifier
 from fewshot.classifier.heads import HeadName
 from fewshot.classifier.results import report, tell
-from fewshot.data.pictures import pictures_by_class, pictures_in
-from fewshot.errors import FewShotError
+from fewshot.data.pictures import pictures_by_class, pictures_in, without_pictures
+from fewshot.errors import FewShotError, listed
 from fewshot.evaluation.measure import Row, write_csv
 from fewshot.files import write_json
 from fewshot.networks.backbones import EMBEDDED
+from fewshot.terminal import console
 
 COLUMNS = ("file", "class", "probability", "second_class", "second_probability", "score", "known", "error")
 
@@ -127,6 +128,8 @@ def _fit(classifier: FewShotClassifier, support: Path) -> list[str]:
             f"{support} holds {len(classes)} folders of pictures: put those of each class into a folder of its own, "
             "two classes or more"
         )
+    if empty := without_pictures(support):
+        console().print(f"Left out, as there are no pictures in them: {listed(empty)} in {support}.")
     files = [str(file) for files in classes.values() for file in files]
     labels = [name for name, files in classes.items() for _ in files]
     classifier.make_source().features(files, "Support")  # with a bar; they are remembered for the fit

@@ -87,7 +87,9 @@ class Source:
         features, wrong = self.features(pictures)
         if wrong:
             some = listed([f"{pictures[index]} ({why})" for index, why in wrong.items()])
-            raise FewShotError(f"{len(wrong)} of the {len(pictures)} pictures cannot be read: {some}")
+            raise FewShotError(
+                f"{len(wrong)} of the {len(pictures)} pictures cannot be read: {some}. Mend them, or leave them out"
+            )
         return features
 
     def _some(self, pictures: Sequence[Picture], pool: ThreadPoolExecutor) -> list[np.ndarray | UnreadablePictureError]:

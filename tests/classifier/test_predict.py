@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -139,6 +140,27 @@ def test_names_in_other_scripts_and_odd_signs(here):
     assert {row["class"] for row in rows} == {"Kreis größer"}
     assert json.loads(Path("out/predictions.json").read_text())["classes"] == sorted(names.values())
     assert predict("--classifier=mine", "--query=*.png") == rows
+
+
+def test_what_is_odd_about_the_folders_is_told(support, query, capsys):
+    shutil.copytree(support.folder, "mine")
+    Path("mine/empty").mkdir()
+    Path("mine/gone").symlink_to("nowhere")
+    shutil.copy("mine/disc/0.png", "mine/square/copy.png")
+    shutil.copy("mine/disc/1.png", "again.png")
+    predict("--support=mine", f"--query=['again.png','{query.files[0]}']", "--head=nearest-mean")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Left out, as there are no pictures in them: empty, gone in mine." in shown
+    assert "The same picture is in two classes: mine/disc/0.png = mine/square/copy.png." in shown
+    assert "1 of the 2 pictures are support pictures, too, so that it says nothing" in shown
+
+
+def test_a_name_that_is_no_text_does_no_harm(support, query):
+    odd = Path(os.fsdecode(b"odd\xff.png"))
+    shutil.copy(query.files[0], odd)
+    main(["predict", f"--support={support.folder}", f"--query={odd}", "--folder=out"])
+    assert b"odd\xff.png,disc" in Path("out/predictions.csv").read_bytes()
+    assert Path("out/contact_sheet.png").exists()
 
 
 def test_what_cannot_be_read_is_reported_and_the_rest_done(support, query, capsys):
