@@ -1,6 +1,7 @@
 """Pure functions from data to matplotlib figures, and how these become files."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -194,5 +195,7 @@ def curves_figure(
 def save(figure: Figure, path: Path, dpi: int = 150) -> None:
     """Writes a figure as PNG, whole or not at all."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=dpi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands in its place
+        figure.savefig(content, format="png", dpi=dpi)
     write_bytes(path, content.getvalue())

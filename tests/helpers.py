@@ -180,6 +180,7 @@ def tiny(config: Path) -> list[str]:
     """What makes a config run in a second or two, by what it says."""
     model = yaml.safe_load(config.read_text())["model"]
     network = model["init_args"]["network"]
-    conv4 = (network if isinstance(network, str) else network["class_path"]).endswith("Conv4")
+    name = network if isinstance(network, str) else network["class_path"]
+    small = {"Conv4": SMALL_NETWORK, "PretrainedEmbedding": ["--data.image_size=32"]}.get(name, [])
     unrecorded = ["--model.record=false"] if model["init_args"].get("record") else []
-    return [*TINY, *(SMALL_NETWORK if conv4 else []), *unrecorded]
+    return [*TINY, *small, *unrecorded]

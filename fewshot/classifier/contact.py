@@ -41,4 +41,5 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 
 def _short(text: str) -> str:
+    text = text.encode(errors="replace").decode()  # what came from a file's name that is no text
     return text if len(text) <= 22 else f"{text[:10]}…{text[-11:]}"

@@ -13,11 +13,12 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from fewshot.classifier.estimate import Fit, HeldOut, better, held_out
 from fewshot.classifier.heads import LINEAR, Head, HeadName, LinearHead, fit_linear
 from fewshot.classifier.inputs import as_pictures
+from fewshot.classifier.learners import LearnerSource, learner_source
 from fewshot.classifier.onnx import export_onnx
 from fewshot.classifier.saving import load, save
-from fewshot.classifier.sources import LearnerSource, Picture, Source, backbone_source, learner_source, of_network
+from fewshot.classifier.sources import Picture, Source, backbone_source, of_network
 from fewshot.classifier.tuning import tune
-from fewshot.errors import FewShotError, listed
+from fewshot.errors import FewShotError
 from fewshot.networks import PretrainedEmbedding
 from fewshot.networks.backbones import EMBEDDED
 
@@ -38,7 +39,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         classes_: The classes, sorted.
         head_name_: The head that was chosen.
         candidates_: The support examples judged by held-out heads of each kind that was tried.
-        held_out_: The support examples judged by heads that have not seen them; ``None`` where no class has two.
+        held_out_: Support examples judged by heads that have not seen them; ``None`` where no class has two.
         tuned_: Whether the backbone was tuned.
         temperature_: What scores are divided by before the softmax, found on ``held_out_``.
 
@@ -101,7 +102,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self.source_: Source | None = None
         else:
             self.source_ = self.make_source()
-            features, y = self._embedded(self.source_, pictures), column_or_1d(y, warn=True)
+            features, y = self.source_.all_features(pictures), column_or_1d(y, warn=True)
             self.n_features_in_ = features.shape[1]
         check_classification_targets(y)
         if len(features) != len(y):
@@ -119,7 +120,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.head_, self.held_out_ = head, held_out
         self.temperature_ = held_out.temperature if held_out else UNKNOWN_TEMPERATURE
 
-    def _fit_head(self, features: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> "FewShotClassifier":
+    def _fit_head(self, features: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> None:
         candidates: dict[str, HeldOut] = {}
         names = self._candidates(labels)
         for name in names:
@@ -135,7 +136,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_: np.ndarray = classes
         self.candidates_: dict[str, HeldOut] = candidates
         self.head_name_: str = best
-        return self
 
     def _tune(self, pictures: Sequence[Picture] | None) -> None:
         """Tunes the backbone on the support set, where that is better than to leave it as it is."""
@@ -156,7 +156,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.tuned_ = tuned is not None
         if tuned is not None:
             self.source_ = of_network(tuned.network, self.source.describe)
-            self.features_ = self._embedded(self.source_, pictures)
+            self.features_ = self.source_.all_features(pictures)
             self._take(tuned.head, tuned.held_out)
 
     def _candidates(self, labels: np.ndarray) -> list[str]:
@@ -182,20 +182,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             return learner_source(str(self.ckpt_path), tuple(self.trust))
         return backbone_source(self.backbone, self.download)
 
-    @staticmethod
-    def _embedded(source: Source, pictures: Sequence[Picture]) -> np.ndarray:
-        features, wrong = source.features(pictures)
-        if wrong:
-            some = listed([f"{pictures[index]} ({why})" for index, why in wrong.items()])
-            raise FewShotError(f"{len(wrong)} of the {len(pictures)} pictures cannot be read: {some}")
-        return features
-
     def _features_of(self, X: Any) -> np.ndarray:  # noqa: N803
         check_is_fitted(self, "head_")
         pictures = as_pictures(X)
         if pictures is None:
             return validate_data(self, X, reset=False)
-        return self._embedded(self.source, pictures)
+        return self.source.all_features(pictures)
 
     def _scores(self, X: Any) -> np.ndarray:  # noqa: N803
         features = self._features_of(X)
@@ -218,6 +210,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def add_class(self, X: Any, label: Any) -> "FewShotClassifier":  # noqa: N803
         """Adds labelled examples, of a new class or of one that is known, and fits the head again.
 
+        A tuned backbone stays as it is. As it has seen all that could be held out, there is no estimate then
+        (``held_out_`` is ``None``), and probabilities are somewhat too sure.
+
         Args:
             X: Its pictures, or features ``[n, D]``.
             label: The class of all of them.
@@ -232,7 +227,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if "U" in kinds and len(kinds) > 1:
             raise FewShotError(f"the label {label!r} is of another kind than the classes, such as {old.tolist()[0]!r}")
         classes, labels = np.unique(np.concatenate([old, new]), return_inverse=True)
-        return self._fit_head(np.concatenate([self.features_, features]), labels, classes)
+        self._fit_head(np.concatenate([self.features_, features]), labels, classes)
+        if self.tuned_:
+            self.held_out_, self.candidates_ = None, {}
+        return self
 
     def save(self, folder: str | Path) -> None:
         """Writes all that predicting needs to a folder; see :mod:`fewshot.classifier.saving`."""
@@ -240,7 +238,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, folder: str | Path, trust: Sequence[str] = ()) -> "FewShotClassifier":
-        """Reads what :meth:`save` wrote; ``trust`` as for a checkpoint."""
+        """Reads what :meth:`save` wrote; ``trust`` as for a checkpoint.
+
+        It predicts by what is in the folder alone; to fit it again takes its backbone or checkpoint from where it was.
+        """
         return load(cls(), Path(folder), tuple(trust))
 
     def export_onnx(self, file: str | Path) -> None:

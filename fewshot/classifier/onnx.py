@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from fewshot.algorithms import MetricModule, ProtoNetModule
 from fewshot.algorithms.protonet import prototypes
 from fewshot.classifier.heads import LinearHead
-from fewshot.classifier.sources import LearnerHead, both_ways
+from fewshot.classifier.learners import LearnerHead
+from fewshot.classifier.sources import both_ways
 from fewshot.episodes import Examples
 from fewshot.errors import FewShotError, gist
 from fewshot.files import write_bytes

@@ -1,7 +1,7 @@
 """``fewshot predict``: folders of pictures in, labels out."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,13 +12,15 @@ from fewshot.classifier.contact import draw_doubtful
 from fewshot.classifier.estimator import FewShotClassifier
 from fewshot.classifier.heads import HeadName
 from fewshot.classifier.results import report, tell
-from fewshot.data.pictures import pictures_by_class, pictures_in
-from fewshot.errors import FewShotError
+from fewshot.data.pictures import pictures_by_class, pictures_in, without_pictures
+from fewshot.errors import FewShotError, listed
 from fewshot.evaluation.measure import Row, write_csv
 from fewshot.files import write_json
 from fewshot.networks.backbones import EMBEDDED
+from fewshot.terminal import console
 
 COLUMNS = ("file", "class", "probability", "second_class", "second_probability", "score", "known", "error")
+AT_ONCE = 1000  # pictures that are judged together
 
 
 def predict(
@@ -124,9 +126,11 @@ def _fit(classifier: FewShotClassifier, support: Path) -> list[str]:
     classes = pictures_by_class(support)
     if len(classes) < 2:
         raise FewShotError(
-            f"{support} holds {len(classes)} folders of pictures: put those of each class into a folder of its own, "
-            "two classes or more"
+            f"{support} holds {'one folder' if classes else 'no folder'} of pictures: put those of each class into a "
+            "folder of its own, two classes or more"
         )
+    if empty := without_pictures(support):
+        console().print(f"Left out, as there are no pictures in them: {listed(empty)} in {support}.")
     files = [str(file) for files in classes.values() for file in files]
     labels = [name for name, files in classes.items() for _ in files]
     classifier.make_source().features(files, "Support")  # with a bar; they are remembered for the fit
@@ -157,30 +161,29 @@ def _threshold(classifier: FewShotClassifier, reject: float | None) -> Threshold
 def _sort(classifier: FewShotClassifier, files: Sequence[str], threshold: Threshold | None) -> list[Row]:
     """A row per file."""
     features, wrong = classifier.source.features(files, "Queries")
-    scores = classifier.head_.scores(features) if len(features) else np.empty((0, 2))
-    probabilities = softmax(scores / classifier.temperature_, axis=1)
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    judged = _judged(classifier, features, threshold)
+    return [
+        {"file": file, **({"error": wrong[index]} if index in wrong else next(judged))}
+        for index, file in enumerate(files)
+    ]
+
+
+def _judged(classifier: FewShotClassifier, features: np.ndarray, threshold: Threshold | None) -> Iterator[Row]:
+    """What there is to say of each picture, by its features ``[n, D]``; a thousand at once, whatever their number."""
     names = classifier.classes_.tolist()
-    rows: list[Row] = []
-    judged = iter(range(len(scores)))
-    for index, file in enumerate(files):
-        if index in wrong:
-            rows.append({"file": file, "error": wrong[index]})
-            continue
-        row = next(judged)
-        (first, second), score = best[row].tolist(), float(scores[row].max())
-        rows.append(
-            {
-                "file": file,
+    for start in range(0, len(features), AT_ONCE):
+        scores = classifier.head_.scores(features[start : start + AT_ONCE])
+        probabilities = softmax(scores / classifier.temperature_, axis=1)
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+        for (first, second), probability, score in zip(best, probabilities, scores.max(1).tolist()):
+            yield {
                 "class": names[first],
-                "probability": round(float(probabilities[row, first]), 4),
+                "probability": round(float(probability[first]), 4),
                 "second_class": names[second],
-                "second_probability": round(float(probabilities[row, second]), 4),
+                "second_probability": round(float(probability[second]), 4),
                 "score": round(score, 4),
                 "known": None if threshold is None else score >= threshold.score,
             }
-        )
-    return rows
 
 
 def _next_folder() -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from scipy.special import softmax
 
+from fewshot.classifier.copies import told_of_copies
 from fewshot.classifier.estimate import HeldOut
 from fewshot.classifier.estimator import FewShotClassifier
 from fewshot.errors import listed
@@ -75,6 +76,8 @@ def tell(classifier: FewShotClassifier, rows: Sequence[Row], support: Sequence[s
     if classifier.held_out_ is not None:
         for odd in _suspicious(classifier, classifier.held_out_, support)[:5]:
             screen.print(f"Mislabelled? {odd['file']} looks like {odd['looks_like']} ({odd['probability']:.2f}).")
+    for line in told_of_copies(support, [row["file"] for row in rows]):
+        screen.print(line)
     lie = [row for row in judged if Path(row["file"]).parent.name in classifier.classes_]
     if judged and len(lie) == len(judged):
         right = sum(Path(row["file"]).parent.name == row["class"] for row in lie)
@@ -102,6 +105,11 @@ def _table(rows: Sequence[Row]) -> Table:
 
 def _estimate(classifier: FewShotClassifier) -> str:
     held_out = classifier.held_out_
+    if held_out is None and classifier.tuned_:
+        return (
+            "How good it is cannot be told: a class was added after the backbone was tuned on all support pictures. "
+            "Fit it to all of them again."
+        )
     if held_out is None:
         return "How good it is cannot be told from one picture a class: give two or more."
     low, high = held_out.interval()

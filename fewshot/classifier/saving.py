@@ -11,7 +11,8 @@ import torch
 import fewshot
 from fewshot.classifier.estimate import HeldOut
 from fewshot.classifier.heads import LinearHead
-from fewshot.classifier.sources import OF_BACKBONE, Source, learner_of, of_network
+from fewshot.classifier.learners import learner_of
+from fewshot.classifier.sources import OF_BACKBONE, Source, of_network
 from fewshot.errors import FewShotError, gist
 from fewshot.files import to_json, write_bytes, write_json
 from fewshot.networks import PretrainedEmbedding, without_weights
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION, NUMBERS = "classifier.json", "classifier.safetensors"
 VERSION = 1
-OPTIONS = ("backbone", "head", "random_state")
+OPTIONS = ("backbone", "ckpt_path", "head", "tune", "random_state")
 
 Classifier = TypeVar("Classifier", bound="FewShotClassifier")
 
@@ -53,8 +54,10 @@ def save(classifier: "FewShotClassifier", folder: Path) -> None:
         "head": classifier.head_name_,
         "temperature": classifier.temperature_,
         "source": classifier.source.describe,
+        "tuned": classifier.tuned_,
         "options": {name: getattr(classifier, name) for name in OPTIONS},
     }
+    description["options"]["ckpt_path"] = None if classifier.ckpt_path is None else str(classifier.ckpt_path)
     description["sha256"] = _digest(description, content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +111,7 @@ def _restore(
 ) -> Classifier:
     for name in OPTIONS:
         setattr(classifier, name, description["options"][name])
+    classifier.trust, classifier.tuned_ = trust, description["tuned"]
     weights = {
         name.removeprefix("source."): torch.from_numpy(array.copy())
         for name, array in arrays.items()

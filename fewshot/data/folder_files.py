@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from rich.progress import track
 
 from fewshot.data.cache import Kept, Notes, cached
-from fewshot.data.pictures import UnreadablePictureError, pictures_by_class, pictures_in, read_picture
+from fewshot.data.pictures import UnreadablePictureError, pictures_by_class, pictures_in, read_picture, without_pictures
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError, listed
 
@@ -58,6 +58,8 @@ def list_classes(root: Path, by_folders: bool | None = None) -> Listing:
         beside = len(pictures_in(root))
         what = f"no folders of pictures, but {beside} pictures side by side" if beside else "no pictures"
         raise FewShotError(f"{root} holds {what}: put those of each class into a folder of its own")
+    if empty := without_pictures(root):
+        rank_zero_warn(f"Left out, as there are no pictures in them: {listed(empty)} in {root}.")
     parts = {split: _below(split, found) for split in SPLITS}
     there = [split for split in SPLITS if parts[split]]
     if by_folders and not there:

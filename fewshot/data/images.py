@@ -39,6 +39,7 @@ class ImageEpisodes(Dataset[Episode]):
         seed: Seed of the stream.
         within_groups: Share of the episodes whose classes are drawn from one group, such as an alphabet; of groups with
             fewer classes than ways there are none.
+        remedy: What to do where there are too few classes.
 
     Raises:
         FewShotError: If there are fewer classes than ways, or a class has fewer images than shots + queries.
@@ -56,6 +57,7 @@ class ImageEpisodes(Dataset[Episode]):
         first: int = 0,
         seed: int = 0,
         within_groups: float = 0.0,
+        remedy: str = "lower the ways",
     ) -> None:
         groups = list(store.groups().values()) if within_groups else [np.arange(len(store))]
         self.groups = [group for group in groups if len(group) >= ways]
@@ -63,7 +65,7 @@ class ImageEpisodes(Dataset[Episode]):
             raise FewShotError(
                 f"{ways}-way episodes need {ways} classes, but "
                 + (f"the largest group of the {split} split" if within_groups else f"the {split} split")
-                + f" has {max((len(group) for group in groups), default=0)}: lower the ways"
+                + f" has {max((len(group) for group in groups), default=0)}: {remedy}"
             )
         drawn = np.concatenate(self.groups) if within_groups in (0, 1) else np.arange(len(store))
         small = drawn[store.counts[drawn] < shots + queries]
@@ -245,7 +247,12 @@ class ImageDataModule(EpisodicDataModule):
             first=first,
             seed=self.seed,
             within_groups=self.within_groups if train else self.test_within_groups,
+            remedy=self.more_classes(split),
         )
+
+    def more_classes(self, split: str) -> str:
+        """What to do where a split has fewer classes than ways."""
+        return "lower the ways"
 
     def on_after_batch_transfer(self, batch: Episode, dataloader_idx: int) -> Episode:
         """Scales the images to 0..1 and augments those of training, on the device."""

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +59,17 @@ def pictures_by_class(root: str | Path) -> dict[str, list[Path]]:
     return {name: files for name, files in sorted(found.items()) if name and files}
 
 
+def without_pictures(root: str | Path) -> list[str]:
+    """The folders in and below which there is no picture, and the links that lead nowhere, by their paths in a folder.
+
+    Raises:
+        FewShotError: If there is no such folder, or one cannot be looked into.
+    """
+    found = dict(_folders(Path(root), "", frozenset()))
+    full = {part for name, files in found.items() if files for part in accumulate(name.split("/"), "{}/{}".format)}
+    return sorted(found.keys() - full - {""})
+
+
 def pictures_in(folder: str | Path) -> list[Path]:
     """The pictures that lie in a folder itself, in the order of their names.
 
@@ -68,13 +80,15 @@ def pictures_in(folder: str | Path) -> list[Path]:
 
 
 def _folders(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, list[Path]]]:
-    """Yields this folder and all below it: each one's name, and the pictures in it."""
+    """Yields this folder, all below it, and links to folders that are not there: the name, and the pictures in it."""
     entries = _entries(folder)
     here = folder.stat()
     above |= {(here.st_dev, here.st_ino)}
     yield name, [Path(entry.path) for entry in entries if _is_picture(entry)]
     for entry in entries:
-        if entry.is_dir() and entry.name not in NOT_LOOKED_INTO:
+        if _leads_nowhere(entry) and not _is_picture(entry):
+            yield f"{name}/{entry.name}".lstrip("/"), []
+        elif _is_folder(entry) and entry.name not in NOT_LOOKED_INTO:
             place = entry.stat()
             if (place.st_dev, place.st_ino) not in above:
                 yield from _folders(Path(entry.path), f"{name}/{entry.name}".lstrip("/"), above)
@@ -91,7 +105,16 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir()
+    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not _is_folder(entry)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return not _leads_nowhere(entry) and entry.is_dir()
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to nothing, or to itself."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def read_picture(

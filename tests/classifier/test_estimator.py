@@ -18,6 +18,7 @@ from fewshot.classifier.estimate import deal
 from fewshot.classifier.estimator import UNKNOWN_TEMPERATURE
 from fewshot.data.pictures import read_picture
 from fewshot.errors import FewShotError
+from fewshot.networks import backbones
 
 PROTONET, MAML = "pretrained/protonet_5w1s", "pretrained/maml_5w1s"
 
@@ -182,6 +183,17 @@ def test_a_class_that_is_refused_changes_nothing(fitted, support, query):
     assert np.array_equal(fitted.predict_proba(query.files), before)
 
 
+def test_a_tuned_classifier_gives_no_estimate_once_a_class_is_added(fitted, support, tmp_path):
+    fitted.tuned_ = True  # on all of these pictures
+    assert fitted.held_out_ is not None
+    fitted.save(tmp_path)
+    for classifier in (fitted, FewShotClassifier.load(tmp_path)):
+        classifier.add_class([draw_shape("disc", 100)], "new")
+        assert classifier.held_out_ is None
+        assert classifier.candidates_ == {}
+        assert np.isfinite(classifier.predict_proba(support.files[:1])).all()
+
+
 # --- what is refused, in one line
 
 
@@ -223,6 +235,15 @@ def test_heads_that_do_not_go_with_the_source_are_refused(support):
     )  # fmt: skip
     refused("there is no checkpoint file 'nowhere.ckpt'", files, ckpt_path="nowhere.ckpt")
     refused("timm has no backbone 'resnt18'", files, backbone="resnt18")
+
+
+def test_weights_that_are_not_here_are_told_of_in_the_words_of_predict(support, monkeypatch):
+    monkeypatch.setattr(backbones, "cached", lambda origin: None)
+    refused(
+        r"weights of resnet18.a1_in1k are not on this machine: .* or --download true \(download=True in Python\); "
+        "where there is none, --backbone FOLDER with",
+        support.files[:2], backbone="resnet18.a1_in1k",
+    )  # fmt: skip
 
 
 def test_what_was_fitted_to_features_knows_no_pictures(support):

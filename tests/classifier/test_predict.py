@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import SHAPES, SHOTS, draw_shape
 from PIL import Image
+from sklearn.model_selection import PredefinedSplit, cross_val_score
 
 from fewshot.classifier import FewShotClassifier
 from fewshot.classifier.predict import COLUMNS
@@ -43,6 +45,15 @@ def test_the_csv_has_a_row_per_picture(support, query, classifier):
     for row in rows:
         assert row["second_class"] in {*SHAPES} - {row["class"]}
         assert row["known"] == row["error"] == ""
+
+
+def test_scikit_learns_scores_on_the_same_files_are_the_same(support, query):
+    rows = predict("--support", support.folder, "--query", query.folder)
+    right = [row["class"] == label for row, label in zip(rows, query.labels)]
+    split = PredefinedSplit([-1] * len(support.files) + [0] * len(query.files))  # -1: always fitted to
+    files, labels = support.files + query.files, support.labels + query.labels
+    (accuracy,) = cross_val_score(FewShotClassifier(), files, labels, cv=split)
+    assert accuracy == pytest.approx(np.mean(right))
 
 
 def test_the_json_says_it_all(support, query, classifier, capsys):
@@ -131,6 +142,27 @@ def test_names_in_other_scripts_and_odd_signs(here):
     assert predict("--classifier=mine", "--query=*.png") == rows
 
 
+def test_what_is_odd_about_the_folders_is_told(support, query, capsys):
+    shutil.copytree(support.folder, "mine")
+    Path("mine/empty").mkdir()
+    Path("mine/gone").symlink_to("nowhere")
+    shutil.copy("mine/disc/0.png", "mine/square/copy.png")
+    shutil.copy("mine/disc/1.png", "again.png")
+    predict("--support=mine", f"--query=['again.png','{query.files[0]}']", "--head=nearest-mean")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Left out, as there are no pictures in them: empty, gone in mine." in shown
+    assert "The same picture is in two classes: mine/disc/0.png = mine/square/copy.png." in shown
+    assert "1 of the 2 pictures are support pictures, too, so that it says nothing" in shown
+
+
+def test_a_name_that_is_no_text_does_no_harm(support, query):
+    odd = Path(os.fsdecode(b"odd\xff.png"))
+    shutil.copy(query.files[0], odd)
+    main(["predict", f"--support={support.folder}", f"--query={odd}", "--folder=out"])
+    assert b"odd\xff.png,disc" in Path("out/predictions.csv").read_bytes()
+    assert Path("out/contact_sheet.png").exists()
+
+
 def test_what_cannot_be_read_is_reported_and_the_rest_done(support, query, capsys):
     Path("new").mkdir()
     shutil.copy(query.files[0], "new/a.png")
@@ -189,8 +221,8 @@ def test_what_is_missing_is_told_in_one_line(support, query, fails, here):
     either = "give either --support FOLDER, with a folder of pictures for each class, or --classifier FOLDER"
     assert fails("predict", asked) == either
     assert fails("predict", asked, given, "--classifier=mine") == either
-    assert fails("predict", "--support=empty", asked).startswith("empty holds 0 folders of pictures: put those of each")
-    assert fails("predict", "--support=one", asked).startswith("one holds 1 folders of pictures: put those of each")
+    assert fails("predict", "--support=empty", asked).startswith("empty holds no folder of pictures: put those of each")
+    assert fails("predict", "--support=one", asked).startswith("one holds one folder of pictures: put those of each")
     assert fails("predict", "--support=none", asked) == "there is no folder none"
     assert fails("predict", given, "--query=none.png") == "--query none.png: there are no such pictures"
     assert fails("predict", given, "--query=empty") == "--query empty: there are no such pictures"

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import REPOSITORY, SHAPES
 from safetensors.numpy import load_file, save_file
+from sklearn.base import clone
 
 from fewshot.classifier import FewShotClassifier
 from fewshot.errors import FewShotError
@@ -64,6 +66,23 @@ def test_what_is_loaded_learns_another_class_as_the_original_does(kind, request,
     assert loaded.classes_.tolist() == sorted([*SHAPES, "new"])
     assert (loaded.head_name_ == "learner") == (kind != "classifier")
     assert again.classes_.tolist() == sorted(SHAPES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clone_of_what_is_loaded_is_fitted_as_the_original_was(kind, request, support, query, tmp_path):
+    classifier = request.getfixturevalue(kind)
+    classifier.save(tmp_path)
+    unfitted = clone(FewShotClassifier.load(tmp_path))
+    assert unfitted.get_params() == classifier.get_params()
+    again = unfitted.fit(support.files, support.labels)
+    np.testing.assert_allclose(again.predict_proba(query.files), classifier.predict_proba(query.files), rtol=1e-6)
+
+
+def test_a_clone_without_its_checkpoint_is_not_fitted(protonet, support, tmp_path):
+    classifier = copy(protonet).set_params(ckpt_path=tmp_path / "gone.ckpt")
+    classifier.save(tmp_path)
+    with pytest.raises(FewShotError, match=r"there is no checkpoint file .*gone\.ckpt"):
+        clone(FewShotClassifier.load(tmp_path)).fit(support.files, support.labels)
 
 
 def test_classes_that_are_numbers_stay_numbers(support, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from fewshot.data.pictures import pictures_by_class, pictures_in, read_picture
+from fewshot.data.pictures import pictures_by_class, pictures_in, read_picture, without_pictures
 from fewshot.errors import FewShotError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -260,6 +260,15 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (root / "cats" / "circle").symlink_to(root)
     (root / "cats" / "3.jpg").symlink_to(tmp_path / "nowhere.jpg")  # reading it will say so
     assert found(root) == {"cats": ["1.jpg", "2.jpg", "3.jpg"], "lions": ["1.jpg"]}
+
+
+def test_folders_without_pictures_and_links_to_nothing_are_known(tmp_path):
+    touch(tmp_path, "birds/owls/1.jpg", "texts/only.txt", "deep/er/notes.txt", ".hidden/x.txt")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    assert without_pictures(tmp_path) == ["deep", "deep/er", "empty", "gone", "itself", "texts"]
+    assert found(tmp_path) == {"birds/owls": ["1.jpg"]}
 
 
 def test_no_folder_is_one_line(tmp_path):
