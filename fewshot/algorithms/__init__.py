@@ -9,3 +9,4 @@ from fewshot.algorithms.maml import MAMLModule
 from fewshot.algorithms.metric import MetricModule
 from fewshot.algorithms.protonet import ProtoNetModule
 from fewshot.algorithms.reptile import ReptileModule
+from fewshot.algorithms.ridge import RidgeModule
