@@ -36,6 +36,9 @@ COMPARING: list[type[MetricModule]] = [
 ]
 """Every learner that compares."""
 
+PLACES = ["--model.network.running_statistics=true", "--model.network.cells=2"]
+"""The Conv4 that suits all of them."""
+
 SHAPES = {"disc": 60, "square": 4, "triangle": 3}
 """What is in the pictures that the classifier is tested on, by its number of sides."""
 SHOTS = 4

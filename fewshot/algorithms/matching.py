@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot.algorithms.metric import MetricModule
+from fewshot.algorithms.metric import MetricModule, log_sums
 from fewshot.episodes import Examples
 from fewshot.errors import at_least_one, positive
 from fewshot.networks import Embedding
@@ -15,21 +15,6 @@ from fewshot.networks import Embedding
 def cosines(queries: Tensor, support: Tensor) -> Tensor:
     """Cosine similarities, ``[T, n, N*K]``, of queries ``[T, n, D]`` with supports ``[T, N*K, D]``."""
     return F.normalize(queries, dim=-1) @ F.normalize(support, dim=-1).transpose(1, 2)
-
-
-def log_attention(scores: Tensor, labels: Tensor) -> Tensor:
-    """Logarithms of the attention that each class gets: the softmax over the support set, added up by class.
-
-    Args:
-        scores: Of each query and each support, ``[T, n, N*K]``.
-        labels: Of the support set, ``[T, N*K]``, in any order.
-
-    Returns:
-        ``[T, n, N]``.
-    """
-    others = F.one_hot(labels).logical_not().unsqueeze(1)  # [T, 1, N*K, N]
-    attention = scores.log_softmax(-1).unsqueeze(-1)  # [T, n, N*K, 1]
-    return attention.masked_fill(others, -torch.inf).logsumexp(2)
 
 
 class FullContext(nn.Module):
@@ -111,4 +96,4 @@ class MatchingModule(MetricModule):
         x = support.x
         if self.context is not None:
             x, queries = self.context(x, queries)
-        return log_attention(cosines(queries, x) / self.temperature, support.y)
+        return log_sums((cosines(queries, x) / self.temperature).log_softmax(-1), support.y)

@@ -31,6 +31,20 @@ def prototypes(support: Examples) -> Tensor:
     return torch.einsum("tsn,tsd->tnd", members, support.x) / members.sum(1).unsqueeze(-1)
 
 
+def log_sums(logarithms: Tensor, labels: Tensor) -> Tensor:
+    """Logarithms of the sums over the supports of each class, which do not underflow.
+
+    Args:
+        logarithms: Of what each query makes of each support, ``[T, n, N*K]``.
+        labels: Of the support set, ``[T, N*K]``, in any order.
+
+    Returns:
+        ``[T, n, N]``.
+    """
+    others = F.one_hot(labels).logical_not().unsqueeze(1)  # [T, 1, N*K, N]
+    return logarithms.unsqueeze(-1).masked_fill(others, -torch.inf).logsumexp(2)
+
+
 class MetricModule(EpisodicModule):
     """A learner that compares the queries with the support set in an embedding.
 

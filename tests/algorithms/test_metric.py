@@ -89,6 +89,12 @@ def test_it_learns_the_tasks_that_it_is_shown(learner):
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_sums_by_class_do_not_underflow():
+    weights = torch.tensor([[[0.25, 0.5, 0.125]]])
+    expected = torch.tensor([[[0.25, 0.625]]]).log() - 400
+    torch.testing.assert_close(metric.log_sums(weights.log() - 400, torch.tensor([[0, 1, 1]])), expected)
+
+
 def test_in_training_the_images_of_all_tasks_share_their_statistics():
     module, episode = ProtoNetModule(Conv4(channels=4, running_statistics=True)).double(), image_tasks(2)
     before = module.network.norms[0].running_mean.clone()
