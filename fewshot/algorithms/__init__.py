@@ -9,5 +9,6 @@ from fewshot.algorithms.maml import MAMLModule
 from fewshot.algorithms.matching import MatchingModule
 from fewshot.algorithms.metric import MetricModule
 from fewshot.algorithms.protonet import ProtoNetModule
+from fewshot.algorithms.relation import RelationModule
 from fewshot.algorithms.reptile import ReptileModule
 from fewshot.algorithms.ridge import RidgeModule
