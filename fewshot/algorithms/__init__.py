@@ -12,3 +12,4 @@ from fewshot.algorithms.protonet import ProtoNetModule
 from fewshot.algorithms.relation import RelationModule
 from fewshot.algorithms.reptile import ReptileModule
 from fewshot.algorithms.ridge import RidgeModule
+from fewshot.algorithms.siamese import SiameseModule
