@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from fewshot.algorithms import AdaptingModule, EpisodicModule
+from fewshot import algorithms
+from fewshot.algorithms import AdaptingModule, EpisodicModule, MetricModule
 from fewshot.data import ImageEpisodes, ImageStore
 from fewshot.episodes import Episode, Examples
 from fewshot.networks import Conv4, Embedding
@@ -27,6 +28,16 @@ TINY = [  # makes any config run in a second or two
 ]
 SMALL_NETWORK = ["--model.network.channels=4"]
 """For the configs of Conv4."""
+
+COMPARING: list[type[MetricModule]] = [
+    learner
+    for name, learner in vars(algorithms).items()
+    if name.endswith("Module") and issubclass(learner, MetricModule) and learner is not MetricModule
+]
+"""Every learner that compares."""
+
+PLACES = ["--model.network.running_statistics=true", "--model.network.cells=2"]
+"""The Conv4 that suits all of them."""
 
 SHAPES = {"disc": 60, "square": 4, "triangle": 3}
 """What is in the pictures that the classifier is tested on, by its number of sides."""

@@ -1,9 +1,11 @@
 """What the learners share that compare queries with a support set in an embedding: any number of ways and shots."""
 
 from abc import abstractmethod
+from contextlib import nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot.algorithms.base import EpisodicModule
@@ -16,10 +18,40 @@ IMAGES_AT_ONCE = 128
 """Images to embed at once in an evaluation, where each is judged on its own: fewer fit a processor's cache."""
 
 
+def prototypes(support: Examples) -> Tensor:
+    """Class means of embedded supports.
+
+    Args:
+        support: Embeddings ``[T, N*K, D]`` and labels ``[T, N*K]``, in any order.
+
+    Returns:
+        The prototypes, ``[T, N, D]``.
+    """
+    members = F.one_hot(support.y).to(support.x.dtype)  # [T, N*K, N]
+    return torch.einsum("tsn,tsd->tnd", members, support.x) / members.sum(1).unsqueeze(-1)
+
+
+def log_sums(logarithms: Tensor, labels: Tensor) -> Tensor:
+    """Logarithms of the sums over the supports of each class, which do not underflow.
+
+    Args:
+        logarithms: Of what each query makes of each support, ``[T, n, N*K]``.
+        labels: Of the support set, ``[T, N*K]``, in any order.
+
+    Returns:
+        ``[T, n, N]``.
+    """
+    others = F.one_hot(labels).logical_not().unsqueeze(1)  # [T, 1, N*K, N]
+    return logarithms.unsqueeze(-1).masked_fill(others, -torch.inf).logsumexp(2)
+
+
 class MetricModule(EpisodicModule):
     """A learner that compares the queries with the support set in an embedding.
 
     Each query is judged on its own: batch norm normalises by the statistics of training.
+
+    Attributes:
+        exact: Whether :meth:`compare` is worked out in float32 (or float64) whatever the precision of the training.
 
     Args:
         network: The embedding network. Its batch norm has to keep running statistics
@@ -29,6 +61,8 @@ class MetricModule(EpisodicModule):
     Raises:
         FewShotError: If the network's batch norm keeps no running statistics, or a number is out of range.
     """
+
+    exact = False
 
     def __init__(self, network: Embedding, **shared: Any) -> None:
         super().__init__(loss="cross-entropy", **shared)
@@ -50,20 +84,32 @@ class MetricModule(EpisodicModule):
 
     def outer_loss(self, episode: Episode) -> OuterStep:
         """The loss of the queries, all images of all tasks embedded together."""
-        logits = self._logits(episode, at_once=None)
+        logits = self._logits(*self.embed(episode))
         return OuterStep(self.loss(logits, episode.query.y), logits)
 
     def predict(self, episode: Episode) -> Prediction:
         """Compares, each image embedded on its own."""
         with torch.no_grad():
-            return Prediction(self._logits(episode, IMAGES_AT_ONCE))
+            return Prediction(self._logits(*self.embed(episode, IMAGES_AT_ONCE)))
 
-    def _logits(self, episode: Episode, at_once: int | None) -> Tensor:
+    def embed(self, episode: Episode, at_once: int | None = None) -> tuple[Examples, Tensor]:
+        """The embedded support set and queries, as :meth:`compare` takes them.
+
+        Args:
+            episode: A meta-batch.
+            at_once: Images to embed at once; ``None``: all of them.
+        """
         tasks, supports = episode.support.y.shape
         images = torch.cat([episode.support.x, episode.query.x], dim=1).flatten(0, 1)  # [T*N*(K+Q), C, H, W]
         parts = [self.network(part) for part in images.split(at_once or len(images))]
         embedded = torch.cat(parts).unflatten(0, (tasks, -1))  # [T, N*(K+Q), D]
-        return self.compare(Examples(embedded[:, :supports], episode.support.y), embedded[:, supports:])
+        if self.exact:
+            embedded = embedded.to(torch.promote_types(embedded.dtype, torch.float32))
+        return Examples(embedded[:, :supports], episode.support.y), embedded[:, supports:]
+
+    def _logits(self, support: Examples, queries: Tensor) -> Tensor:
+        with torch.autocast(queries.device.type, enabled=False) if self.exact else nullcontext():
+            return self.compare(support, queries)
 
     def describe(self) -> dict[str, Any]:
         """No steps are taken."""

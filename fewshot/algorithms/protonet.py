@@ -2,29 +2,15 @@
 
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot.algorithms.metric import MetricModule
+from fewshot.algorithms.metric import MetricModule, prototypes
 from fewshot.episodes import Examples
 from fewshot.errors import positive
 from fewshot.networks import Embedding
 
 Distance = Literal["euclidean", "cosine"]
-
-
-def prototypes(support: Examples) -> Tensor:
-    """Class means of embedded supports.
-
-    Args:
-        support: Embeddings ``[T, N*K, D]`` and labels ``[T, N*K]``, in any order.
-
-    Returns:
-        The prototypes, ``[T, N, D]``.
-    """
-    members = F.one_hot(support.y).to(support.x.dtype)  # [T, N*K, N]
-    return torch.einsum("tsn,tsd->tnd", members, support.x) / members.sum(1).unsqueeze(-1)
 
 
 def distances(x: Tensor, centres: Tensor, distance: Distance) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot.algorithms import MetricModule, ProtoNetModule
-from fewshot.algorithms.protonet import prototypes
+from fewshot.algorithms.metric import prototypes
 from fewshot.classifier.heads import LinearHead
 from fewshot.classifier.learners import LearnerHead
 from fewshot.classifier.sources import both_ways

@@ -16,6 +16,11 @@ class Embedding(nn.Module, ABC):
 
     out_features: int
 
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the maps that a feature vector is, flattened: 1 x 1 of one without places."""
+        return self.out_features, 1, 1
+
     @abstractmethod
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds ``x``, ``[n, ...]``, as ``[n, out_features]``.

@@ -54,6 +54,11 @@ class Conv4(Embedding):
         )
         self.pool = nn.MaxPool2d(2) if downsample == "pool" else nn.Identity()
 
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """Channels, and ``cells`` x ``cells``."""
+        return self.out_features // self.cells**2, self.cells, self.cells
+
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds images ``[n, C, H, W]`` as ``[n, out_features]``."""
         check_images(x, self.in_channels)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import TINY
+from helpers import COMPARING, PLACES, TINY
 from torch.optim import AdamW
 
 from fewshot.algorithms import (
@@ -28,6 +28,7 @@ REGRESSION = [
 ]  # fmt: skip
 IMAGES = ["--model.network=Conv4", "--model.network.channels=2", "--data=GlyphsDataModule"]
 RUNS = {
+    **{learner: [*IMAGES, *PLACES] for learner in COMPARING},
     MAMLModule: [*REGRESSION, "--model.learn_inner_lr=per-step", "--model.multi_step_loss_steps=always"],
     ReptileModule: [*REGRESSION, "--model.lr_scheduler=cosine"],
     IMAMLModule: [*REGRESSION, "--model.adaptation_steps=2"],

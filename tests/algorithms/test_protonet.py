@@ -6,7 +6,8 @@ from helpers import image_tasks
 from sklearn.neighbors import NearestCentroid
 
 from fewshot.algorithms import ProtoNetModule
-from fewshot.algorithms.protonet import distances, prototypes
+from fewshot.algorithms.metric import prototypes
+from fewshot.algorithms.protonet import distances
 from fewshot.episodes import Examples
 from fewshot.errors import FewShotError
 from fewshot.networks import Conv4

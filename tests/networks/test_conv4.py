@@ -30,6 +30,7 @@ def test_cells_keep_places_apart():
     images = torch.rand(5, 1, 28, 28)
     features = places(images)
     assert features.shape == (5, places.out_features) == (5, 32)
+    assert (whole.feature_shape, places.feature_shape) == ((8, 1, 1), (8, 2, 2))
     assert places(torch.rand(5, 1, 84, 84)).shape == (5, 32)
     # 28 pixels are halved to 2 x 2 places, whose mean is the feature of a network of one cell.
     torch.testing.assert_close(features.view(5, 8, 4).mean(-1), whole(images))
