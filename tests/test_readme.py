@@ -80,7 +80,7 @@ def test_the_commands_and_the_python_of_the_readme_work_in_their_order(tmp_path,
                 main([*words, *tiny(config), f"--trainer.max_steps={number + 2}"])
         elif words[0] == "test":
             main([*words, "--data.test_episodes=4", "--trainer.enable_progress_bar=false"])
-        elif words[0] in ("sweep", "compare"):
+        elif words[0] in ("sweep", "compare", "reuse"):
             main([*words, "--data.test_episodes=4"])
         else:
             main(words)
@@ -119,6 +119,7 @@ def test_the_makefile_has_the_targets_of_the_readme(target):
         "demo": "fewshot demo",
         "homework": "fewshot homework",
         "family": "fewshot family",
+        "feature_reuse": "fewshot feature_reuse",
         "test": "pytest",
         "bench": "-m benchmarks",
         "wheel": "pip wheel",
