@@ -17,7 +17,7 @@ from fewshot.studies.tables import hardware, markdown, sections
 
 OMNIGLOT: dict[str, dict[str, str]] = {
     "maml": {},
-    "maml_5_steps": {"model.adaptation_steps": "5"},
+    "maml_5_steps": {"model.adaptation_steps": "5", "trainer.max_steps": "2000"},
     "anil": {"model.adaptation_steps": "5", "model.adapt": "head"},
 }
 """The trainings on Omniglot, and what each changes of the config."""
