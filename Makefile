@@ -1,9 +1,9 @@
-# make demo, homework, family, feature_reuse, test, bench, soak, wheel: each sets up .venv by itself, once.
+# make demo, homework, family, feature_reuse, methods, test, bench, soak, wheel: each sets up .venv by itself, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo homework family feature_reuse test bench soak lint wheel clean
+.PHONY: install demo homework family feature_reuse methods test bench soak lint wheel clean
 
 install: $(STAMP)
 
@@ -29,6 +29,9 @@ family: $(STAMP)  # STEPS=100: as above
 
 feature_reuse: $(STAMP)  # STEPS=100: as above
 	$(VENV)/bin/fewshot feature_reuse $(if $(STEPS),--max_steps $(STEPS))
+
+methods: $(STAMP)  # STEPS=100: as above
+	$(VENV)/bin/fewshot methods $(if $(STEPS),--max_steps $(STEPS))
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -16,6 +16,7 @@ from fewshot.studies.demo import demo
 from fewshot.studies.family import family
 from fewshot.studies.feature_reuse import feature_reuse
 from fewshot.studies.homework import homework
+from fewshot.studies.methods import methods
 from fewshot.telling import one_line_errors
 from fewshot.terminal import make_printable
 
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "homework": homework,
     "family": family,
     "feature_reuse": feature_reuse,
+    "methods": methods,
 }
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
 

@@ -120,6 +120,7 @@ def test_the_makefile_has_the_targets_of_the_readme(target):
         "homework": "fewshot homework",
         "family": "fewshot family",
         "feature_reuse": "fewshot feature_reuse",
+        "methods": "fewshot methods",
         "test": "pytest",
         "bench": "-m benchmarks",
         "wheel": "pip wheel",

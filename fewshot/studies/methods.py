@@ -218,7 +218,12 @@ def accuracy_table(published: Sequence[Figure], measured: Sequence[Figure]) -> s
 
 
 def _shown(figure: Figure) -> str:
-    return f"{figure.accuracy:g}" + ("" if figure.ci95 is None else f" ± {figure.ci95:g}")
+    return _digits(figure.accuracy) + ("" if figure.ci95 is None else f" ± {_digits(figure.ci95)}")
+
+
+def _digits(percent: float) -> str:
+    """One digit behind the point, or two where the second is none."""
+    return f"{percent:.2f}".removesuffix("0")
 
 
 def costs_table(folder: Path, rows: Mapping[tuple[str, int], Sequence[Row]]) -> str:
