@@ -20,7 +20,7 @@ from fewshot.studies.tables import hardware, markdown, sections
 SETTINGS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 """Ways and shots."""
 
-SHORT = {"trainer.max_steps": "9000"}
+SHORT = {"trainer.max_steps": "6000"}
 SHORT_MAML = {
     "data.meta_batch_size": "8",
     "data.queries": "5",
@@ -29,7 +29,7 @@ SHORT_MAML = {
     "model.learn_inner_lr": "per-step",
     "model.meta_lr": "0.003",
     "model.lr_scheduler": "cosine",
-    "trainer.max_steps": "6000",
+    "trainer.max_steps": "4000",
 }
 SHORT_PROTONET = {
     **SHORT,
