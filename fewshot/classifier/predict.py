@@ -126,8 +126,8 @@ def _fit(classifier: FewShotClassifier, support: Path) -> list[str]:
     classes = pictures_by_class(support)
     if len(classes) < 2:
         raise FewShotError(
-            f"{support} holds {len(classes)} folders of pictures: put those of each class into a folder of its own, "
-            "two classes or more"
+            f"{support} holds {'one folder' if classes else 'no folder'} of pictures: put those of each class into a "
+            "folder of its own, two classes or more"
         )
     if empty := without_pictures(support):
         console().print(f"Left out, as there are no pictures in them: {listed(empty)} in {support}.")

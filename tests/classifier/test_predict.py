@@ -221,8 +221,8 @@ def test_what_is_missing_is_told_in_one_line(support, query, fails, here):
     either = "give either --support FOLDER, with a folder of pictures for each class, or --classifier FOLDER"
     assert fails("predict", asked) == either
     assert fails("predict", asked, given, "--classifier=mine") == either
-    assert fails("predict", "--support=empty", asked).startswith("empty holds 0 folders of pictures: put those of each")
-    assert fails("predict", "--support=one", asked).startswith("one holds 1 folders of pictures: put those of each")
+    assert fails("predict", "--support=empty", asked).startswith("empty holds no folder of pictures: put those of each")
+    assert fails("predict", "--support=one", asked).startswith("one holds one folder of pictures: put those of each")
     assert fails("predict", "--support=none", asked) == "there is no folder none"
     assert fails("predict", given, "--query=none.png") == "--query none.png: there are no such pictures"
     assert fails("predict", given, "--query=empty") == "--query empty: there are no such pictures"
