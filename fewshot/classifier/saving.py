@@ -109,9 +109,9 @@ def _digest(description: dict[str, Any], content: bytes) -> str:
 def _restore(
     classifier: Classifier, description: dict[str, Any], arrays: dict[str, np.ndarray], trust: tuple[str, ...]
 ) -> Classifier:
-    for name in OPTIONS:
-        setattr(classifier, name, description["options"][name])
-    classifier.trust, classifier.tuned_ = trust, description["tuned"]
+    for name in OPTIONS:  # of which 0.4.0 wrote fewer
+        setattr(classifier, name, description["options"].get(name, getattr(classifier, name)))
+    classifier.trust, classifier.tuned_ = trust, description.get("tuned", False)
     weights = {
         name.removeprefix("source."): torch.from_numpy(array.copy())
         for name, array in arrays.items()

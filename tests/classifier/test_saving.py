@@ -1,5 +1,6 @@
 """A saved classifier: two files, no pickle, the same predictions without the support set."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -38,6 +39,18 @@ def test_what_is_loaded_predicts_the_same(kind, request, query, tmp_path):
     assert loaded.classes_.tolist() == classifier.classes_.tolist()
     assert loaded.head_name_ == classifier.head_name_
     assert loaded.held_out_.interval() == classifier.held_out_.interval()
+
+
+def test_what_an_older_version_wrote_is_loaded(saved, classifier, query, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "old")
+    description = json.loads((folder / "classifier.json").read_text())
+    del description["sha256"], description["tuned"], description["options"]["tune"], description["options"]["ckpt_path"]
+    numbers = (folder / "classifier.safetensors").read_bytes()
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode() + numbers).hexdigest()
+    (folder / "classifier.json").write_text(json.dumps({**description, "sha256": digest}))
+    loaded = FewShotClassifier.load(folder)
+    assert np.array_equal(loaded.predict(query.files), classifier.predict(query.files))
+    assert (loaded.tune, loaded.ckpt_path) == ("none", None)
 
 
 def test_a_new_process_needs_no_support_set(query, support, tmp_path):
