@@ -7,7 +7,7 @@ from typing import Any
 import fewshot
 from fewshot.classifier.predict import predict
 from fewshot.errors import FewShotError
-from fewshot.evaluation import compare, curves, export, lake, sweep
+from fewshot.evaluation import compare, curves, export, instances, lake, sweep
 from fewshot.networks.download import download
 from fewshot.parser import Parser
 from fewshot.runs import FewShotCLI, prepare, run
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "curves": curves,
     "lake": lake,
+    "instances": instances,
     "export": export,
     "download": download,
     "homework": homework,
