@@ -7,7 +7,7 @@ from typing import Any
 import fewshot
 from fewshot.classifier.predict import predict
 from fewshot.errors import FewShotError
-from fewshot.evaluation import compare, curves, export, lake, reuse, sweep
+from fewshot.evaluation import compare, curves, export, instances, lake, reuse, sweep
 from fewshot.networks.download import download
 from fewshot.parser import Parser
 from fewshot.runs import FewShotCLI, prepare, run
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "curves": curves,
     "lake": lake,
     "reuse": reuse,
+    "instances": instances,
     "export": export,
     "download": download,
     "homework": homework,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.metric import MetricModule
-from fewshot.episodes import Episode, Examples
+from fewshot.episodes import DataSpec, Episode, Examples
 from fewshot.errors import FewShotError, at_least_one, in_range, positive
 from fewshot.networks import Embedding
 
@@ -151,8 +151,16 @@ class MANNModule(MetricModule):
             FewShotError: If the episodes have another number of classes than there are outputs.
         """
         super().setup(stage)
-        spec = self.data_spec
-        for ways in () if spec is None else (spec.outputs, spec.test_outputs):
+        if self.data_spec is not None:
+            self.refuse_other_ways(self.data_spec)
+
+    def refuse_other_ways(self, spec: DataSpec) -> None:
+        """Refuses data of other ways than the labels that are shown.
+
+        Raises:
+            FewShotError: With both numbers.
+        """
+        for ways in (spec.outputs, spec.test_outputs):
             if ways != self.outputs:
                 raise FewShotError(
                     f"MANN is shown labels of {self.outputs} ways and cannot judge {ways}-way episodes: train and test "

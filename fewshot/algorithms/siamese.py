@@ -12,8 +12,9 @@ from fewshot.algorithms.metric import MetricModule, log_sums
 from fewshot.episodes import Episode, Examples
 from fewshot.networks import Embedding
 
-START = 10.0
-"""How far apart two embeddings are at the start, in means of their features' differences."""
+WEIGHT, BIAS = 10.0, 4.0
+"""The sum of all weights and the bias at the start: Conv4's embeddings are about 4.6 apart then, and about half of the
+pairs alike. With a bias of 0 none is: 150 outer steps on Omniglot come to 39 % in 20-way validation, not to 75 %."""
 
 
 def verification_loss(scores: Tensor, labels: Tensor) -> Tensor:
@@ -54,8 +55,8 @@ class SiameseModule(MetricModule):
     def __init__(self, network: Embedding, **shared: Any) -> None:
         super().__init__(network, **shared)
         features = network.out_features
-        self.log_weights = nn.Parameter(torch.full((features,), log(START / features)))
-        self.bias = nn.Parameter(torch.zeros(()))
+        self.log_weights = nn.Parameter(torch.full((features,), log(WEIGHT / features)))
+        self.bias = nn.Parameter(torch.tensor(BIAS))
 
     def scores(self, x: Tensor, others: Tensor) -> Tensor:
         """How much alike each pair is, before the sigmoid: ``[T, n, m]`` of ``[T, n, D]`` and ``[T, m, D]``."""
