@@ -1,5 +1,6 @@
 """The checkpoints that come with the repository."""
 
+import json
 import re
 
 import pytest
@@ -10,17 +11,19 @@ from fewshot.cli import main
 
 FOLDER = REPOSITORY / "checkpoints" / "pretrained"
 ROW = re.compile(r"^\| `(\w+\.ckpt)` \|.*\| ([\d.]+) ± ([\d.]+) \|", re.MULTILINE)
-TABLE = {
-    file: (float(mean), float(ci95)) for file, mean, ci95 in ROW.findall((FOLDER.parent / "README.md").read_text())
-}
+ALL = {file: (float(mean), float(ci95)) for file, mean, ci95 in ROW.findall((FOLDER.parent / "README.md").read_text())}
+TABLE, LAKE = (
+    {file: figures for file, figures in ALL.items() if file.startswith("lake_") == lake} for lake in (False, True)
+)
 
 
-def test_the_table_has_every_checkpoint():
-    assert set(TABLE) == {path.name for path in FOLDER.glob("*.ckpt")}
+def test_the_tables_have_every_checkpoint():
+    assert set(ALL) == {path.name for path in FOLDER.glob("*.ckpt")}
     assert TABLE
+    assert LAKE
 
 
-@pytest.mark.parametrize("file", TABLE)
+@pytest.mark.parametrize("file", ALL)
 def test_a_pretrained_checkpoint_is_small_and_holds_no_code(file):
     assert (FOLDER / file).stat().st_size < 2e6
     assert "optimizer_states" not in torch.load(FOLDER / file, weights_only=True)
@@ -37,3 +40,16 @@ def test_a_pretrained_checkpoint_is_as_good_as_its_table_says(file, real_omniglo
     # The same episodes: nothing but rounding may differ, a few of 15,000 queries. The interval is much wider.
     assert abs(100 * report["accuracy"] - mean) < 0.1 < ci95
     assert 100 * report["ci95"] == pytest.approx(ci95, abs=0.05)
+
+
+def test_the_errors_on_lakes_runs_are_those_of_the_table(real_omniglot, tmp_path):
+    paths = ",".join(f"pretrained/{file.removesuffix('.ckpt')}" for file in LAKE)
+    main(["lake", f"--ckpt_paths=[{paths}]", "--ensemble=true", f"--data.root={real_omniglot}", f"--folder={tmp_path}"])
+    *single, mean, ensemble = json.loads((tmp_path / "lake.json").read_text())
+    for row, (error, ci95) in zip(single, LAKE.values()):
+        assert 100 * row["error"] == pytest.approx(error, abs=0.26)  # rounding may turn one of 400 queries
+        assert 100 * row["ci95"] == pytest.approx(ci95, abs=0.2)
+    page = (REPOSITORY / "docs" / "lake.md").read_text()
+    for row, name in ((mean, "mean of the three"), (ensemble, "the three as an ensemble")):
+        (quoted,) = re.findall(rf"^\| {name} \| ([\d.]+) ±", page, re.MULTILINE)
+        assert 100 * row["error"] == pytest.approx(float(quoted), abs=0.26)
