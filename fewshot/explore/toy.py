@@ -1,4 +1,4 @@
-"""Paths down the toy's meta-loss: where the outer steps of four algorithms lead. The toy is that of the family study."""
+"""Paths down the meta-loss of the family study's toy: where the outer steps of four algorithms lead."""
 
 import torch
 from torch import Tensor

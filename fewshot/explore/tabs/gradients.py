@@ -22,8 +22,8 @@ from fewshot.explore.toy import MOST_STEPS, OUTER_LR, OUTER_STEPS, STRENGTH, A, 
 from fewshot.studies.meta_loss import GRID, THETA, adapt, meta_loss, task_losses
 
 TEXT = (
-    "Drag θ, the violet point, over the meta-loss of two tasks with one point each, and change the number of inner steps: the "
-    " dark basin grows with them. The arrows show where an outer step of each algorithm moves θ, all drawn equally "
+    "Drag θ, the violet point, over the meta-loss of two tasks of a point each, and change the number of inner steps: "
+    "the dark basin grows with them. The arrows show where an outer step of each algorithm moves θ, all drawn equally "
     f"long, and <i>Go</i> takes {OUTER_STEPS} outer steps ({OUTER_LR:g} times each one's own direction)."
 )
 LOWEST, HIGHEST = -4.0, 1.0  # of the logarithm of the meta-loss that is told apart

@@ -16,8 +16,8 @@ from fewshot.explore.tabs.page import Page
 
 TEXT = (
     "Choose a learner and a test episode, and move the number of gradient steps: each query's frame says whether it is "
-    "right, the table how sure the learner is. On the right are its features in a plane: a circle is a query, a diamond "
-    "a support example, a cross the mean of a class. MAML's move with the steps, the prototypical network's do not."
+    "right, the table how sure the learner is. On the right are its features in a plane: a circle is a query, a "
+    "diamond a support example, a cross the mean of a class. MAML's move with the steps, the prototypical network's do not."
 )
 TOTAL = WAYS * QUERIES
 
@@ -123,7 +123,5 @@ class InsideTab:
             explained(TEXT),
             side_by_side(self.learner, self.number, self.steps),
             self.said,
-            side_by_side(
-                below(self.pictures(), least=300), below(self.table(), least=240), below(self.plane, least=330)
-            ),
+            side_by_side(*(below(made, least=300) for made in (self.pictures(), self.table(), self.plane))),
         )

@@ -66,7 +66,7 @@ def plot(x_label: str, y_label: str, **options: Any) -> figure:
         y_label: Along the vertical axis.
         **options: Those of Bokeh's figure.
     """
-    size = {"height": 340, "min_width": 260, "sizing_mode": "stretch_width"}
+    size = {"height": 340, "sizing_mode": "stretch_width"}
     made = figure(**{**size, "tools": "", "toolbar_location": None, **options})
     for axis, label in ((made.xaxis, x_label), (made.yaxis, y_label)):
         axis.axis_label = label
