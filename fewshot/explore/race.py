@@ -1,6 +1,6 @@
 """A one-shot test for people and learners: which of N characters is the same as the one in question?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,7 @@ class Race:
         trial: The question.
         given: What everybody has answered to it, by name; empty before the visitor has.
         results: For each number of ways, what everybody's answers were, 1 for right; learners for as many classes only.
+        listeners: Called after every answer.
 
     Args:
         characters: What is asked for.
@@ -71,6 +72,7 @@ class Race:
         self.rng = np.random.default_rng(seed)
         self.results: dict[int, dict[str, list[float]]] = {ways: {} for ways in WAYS}
         self.given: dict[str, int] = {}
+        self.listeners: list[Callable[[], None]] = []
         self.begin(ways)
 
     def begin(self, ways: int) -> None:
@@ -110,6 +112,8 @@ class Race:
         self.given = given
         for name, theirs in given.items():
             self.results[self.ways].setdefault(name, []).append(float(theirs == self.trial.answer))
+        for tell in self.listeners:
+            tell()
 
     def contestants(self) -> dict[str, Learner]:
         """The learners that can tell so many classes apart, by name."""

@@ -6,6 +6,7 @@ import time
 from string import ascii_lowercase
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import (
     ColumnDataSource,
     CustomJS,
@@ -94,6 +95,8 @@ class Draw:
     def answer(self) -> None:
         """Asks both learners about what is on the pad."""
         self.answers = [None, None]
+        for item, choice in zip(self.chart.legend.items, self.choices):
+            item.label = value(str(choice.value))
         empty = not len(self.strokes.data["xs"])
         self.seen.data = {"image": [] if empty else pixels(as_example(self.drawing())[None])}
         start, failures = time.perf_counter(), []
@@ -194,8 +197,8 @@ class Draw:
     def make_chart(self) -> figure:
         """The probabilities."""
         chart = plot("probability", "class", x_range=(0, 1), y_range=(2, 0), height=300)
-        for bars, colour, choice in zip(self.bars, (FIRST, SECOND), ("left", "right")):
-            chart.hbar("y", 0.28, "right", source=bars, color=colour, legend_label=f"the {choice} one")
+        for bars, colour, choice in zip(self.bars, (FIRST, SECOND), self.choices):
+            chart.hbar("y", 0.28, "right", source=bars, color=colour, legend_label=f"{choice.value} ")
         middles = {number + 0.5: letter for number, letter in enumerate(ascii_lowercase[:MOST_CLASSES])}
         chart.yaxis.ticker = FixedTicker(ticks=list(middles))
         chart.yaxis.major_label_overrides = middles

@@ -17,6 +17,7 @@ from fewshot.explore.tabs.draw import Draw
 from fewshot.explore.tabs.gradients import Gradients
 from fewshot.explore.tabs.inside import InsideTab
 from fewshot.explore.tabs.look import THEMES, template
+from fewshot.explore.tabs.methods import MethodsTab
 from fewshot.explore.tabs.page import Page
 from fewshot.explore.tabs.race import RaceTab
 from fewshot.explore.tabs.sinusoids import Sinusoids
@@ -53,10 +54,12 @@ def fill(document: Document, shelf: Shelf) -> None:
     document.js_on_event(DocumentReady, CustomJS(args={"tabs": tabs, "keys": page.keys}, code=KEYS))
     title = Div(text="<h1>Few-shot learning, to play with</h1>", sizing_mode="stretch_width")
     head = row(title, dark, sizing_mode="stretch_width")
-    document.add_root(column(head, page.status, tabs, sizing_mode="stretch_width"))
+    root = column(head, page.status, tabs, sizing_mode="stretch_width")
     sheet = InlineStyleSheet(css=STYLE.read_text())
-    for model in document.select({"type": UIElement}):
-        model.stylesheets = [*model.stylesheets, sheet]
+    for model in root.references():
+        if isinstance(model, UIElement):
+            model.stylesheets = [*model.stylesheets, sheet]
+    document.add_root(root)
 
 
 def panels(page: Page, shelf: Shelf) -> list[TabPanel]:
@@ -67,6 +70,7 @@ def panels(page: Page, shelf: Shelf) -> list[TabPanel]:
         RaceTab.title: lambda: RaceTab(page, race).layout(),
         "Draw": lambda: Draw(page, shelf.drawings).layout(),
         "Where do gradients lead?": lambda: Gradients(page).layout(),
+        "Methods": lambda: MethodsTab(page, race).layout(),
         "Look inside": lambda: InsideTab(page, shelf).layout(),
     }
     result = []

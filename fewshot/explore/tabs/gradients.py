@@ -92,9 +92,10 @@ class Gradients:
             self.paths[name].data = {"a": way[:, 0].tolist(), "b": way[:, 1].tolist()}
 
     def clear(self) -> None:
-        """No paths."""
+        """Paths that have not begun."""
+        a, b = self.place.tolist()
         for source in self.paths.values():
-            source.data = {"a": [], "b": []}
+            source.data = {"a": [a, a], "b": [b, b]}
 
     def map(self) -> figure:
         """The plot of the surface."""

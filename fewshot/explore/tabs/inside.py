@@ -17,7 +17,7 @@ from fewshot.explore.tabs.page import Page
 TEXT = (
     "Choose a learner and a test episode, and move the number of gradient steps: each query's frame says whether it is "
     "right, the table how sure the learner is. On the right are its features in a plane: a circle is a query, a "
-    "diamond a support example, a cross the mean of a class. MAML's move with the steps, the prototypical network's do not."
+    "diamond a support example, a cross the mean of a class."
 )
 TOTAL = WAYS * QUERIES
 
@@ -36,7 +36,7 @@ class InsideTab:
             raise FewShotError(f"no learner tells {WAYS} classes apart")
         self.learner = Select(title="Learner", options=list(self.able), value=next(iter(self.able)), width=150)
         self.number = Spinner(title="Test episode", value=0, low=0, high=EPISODES - 1, step=1, width=100)
-        self.steps = Slider(title="Gradient steps", value=0, start=0, end=MOST_STEPS, step=1)
+        self.steps = Slider(title="Gradient steps", value=3, start=0, end=MOST_STEPS, step=1)
         self.support = ColumnDataSource({"image": [], "y": []})
         self.queries = ColumnDataSource({name: [] for name in ("image", "x", "y", "colour", "says")})
         self.sure = ColumnDataSource({"image": []})
@@ -104,13 +104,14 @@ class InsideTab:
 
     def table(self) -> figure:
         """How sure the learner is: a row per query, a column per class."""
-        made = plot("class", "query", x_range=(0, WAYS), y_range=(TOTAL, 0), height=380, max_width=300)
+        made = plot("class", "query", x_range=(0, WAYS), y_range=(0, TOTAL), height=380, max_width=300)
+        rows = {TOTAL - (label + 0.5) * QUERIES: letter for label, letter in enumerate(ascii_lowercase[:WAYS])}
+        columns = {label + 0.5: letter for label, letter in enumerate(ascii_lowercase[:WAYS])}
         mapper = LinearColorMapper(palette=Greys256[::-1], low=0, high=1)
-        made.image("image", 0, TOTAL, WAYS, TOTAL, source=self.sure, color_mapper=mapper)
-        made.xaxis.ticker = FixedTicker(ticks=[label + 0.5 for label in range(WAYS)])
-        made.xaxis.major_label_overrides = {label + 0.5: ascii_lowercase[label] for label in range(WAYS)}
-        made.yaxis.ticker = FixedTicker(ticks=[(label + 0.5) * QUERIES for label in range(WAYS)])
-        made.yaxis.major_label_overrides = {(label + 0.5) * QUERIES: ascii_lowercase[label] for label in range(WAYS)}
+        made.image("image", 0, 0, WAYS, TOTAL, source=self.sure, color_mapper=mapper)
+        for axis, labels in ((made.xaxis, columns), (made.yaxis, rows)):
+            axis.ticker = FixedTicker(ticks=list(labels))
+            axis.major_label_overrides = labels
         made.title.text = "probability: black is 1"
         return made
 
