@@ -18,8 +18,8 @@ from fewshot.explore.shelf import Learner
 PAPER = 105
 """Height and width of a drawing in pixels, as Omniglot's are before they are shrunk."""
 
-LONGER_SIDE, PEN = 67, 3
-"""The median of Omniglot's bounding boxes by their longer side, and its pen, in pixels of :data:`PAPER`."""
+LONGER_SIDE, PEN = 67, 5
+"""In pixels: the median of Omniglot's bounding boxes by their longer side, and a pen as broad as its are."""
 
 SMALLEST = 0.1
 """Of the pad: what is smaller is not enlarged as far, or else dots would become blots."""
@@ -64,7 +64,7 @@ def on_paper(strokes: Strokes) -> np.ndarray:
     for stroke in strokes:
         centred = (stroke - (low + high) / 2) * (scale, -scale) + PAPER / 2
         line = [tuple(point) for point in (FINER * centred).tolist()]
-        pen.line(line, fill=0, width=FINER * PEN, joint="curve")
+        pen.line(line, fill=0, width=round(FINER * PEN), joint="curve")
         for place in (line[0], line[-1]):
             pen.circle(place, FINER * PEN / 2, fill=0)
     small = np.asarray(image.resize((PAPER, PAPER), Image.Resampling.BOX))

@@ -58,13 +58,13 @@ class Inside:
         supports = episode.support.y.shape[1]
         means = prototypes(Examples(features[:, :supports], episode.support.y.expand(taken + 1, -1)))
         plane = PCA(2).fit(features.flatten(0, 1).numpy())  # one plane for all steps: nothing jumps
-        flat = [
+        shown, asked, centres = (
             plane.transform(part.flatten(0, 1).numpy()).reshape(taken + 1, -1, 2)
             for part in (features[:, :supports], features[:, supports:], means)
-        ]
+        )
         scores = learner.module.objective.scores(outputs, episode.query.y.expand(taken + 1, -1))
         share = float(plane.explained_variance_ratio_.sum())
-        return cls(outputs.softmax(-1).numpy(), scores.numpy(), *flat, share)
+        return cls(outputs.softmax(-1).numpy(), scores.numpy(), shown, asked, centres, share)
 
 
 def embeddings(learner: Learner, episode: Episode, steps: int) -> Tensor:

@@ -113,14 +113,15 @@ class Shelf:
         """
         own = [read_learner(path) for path in paths]
         shipped = sorted((CHECKPOINTS / "pretrained").glob("*.ckpt"))
-        kinds = []
+        kinds: list[dict[str, Learner]] = []
         for regresses in (True, False):
             theirs = [one for one in own if one.regresses == regresses]
             if not theirs:
                 ours = [path for path in shipped if path.name.startswith("sinusoid") == regresses]
                 theirs = sorted(map(read_learner, ours), key=in_order)
             kinds.append({one.name: one for one in apart(theirs)})
-        return cls(*kinds, held_out(kinds[1].values()))
+        sinusoids, drawings = kinds
+        return cls(sinusoids, drawings, held_out(drawings.values()))
 
 
 def read_learner(path: Path) -> Learner:

@@ -123,7 +123,7 @@ def test_a_set_is_saved_and_loaded(drawn):
     press(drawn.layout(), "Save the set")
     before = drawn.drawings.classes
     drawn.forget_all()
-    drawn.upload.value = drawn.file.data["content"][0]
+    drawn.upload.set_from_json("value", drawn.file.data["content"][0])  # as the browser does it
     assert np.array_equal(drawn.drawings.classes, before)
 
 
@@ -143,9 +143,17 @@ def picture(size: tuple[int, int], kind: str = "PNG") -> bytes:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no picture", picture((105, 104)), picture((2100, 105)), picture((105, 105 * 21)), picture((105, 105), "GIF"),
-     picture((105, 105))[:60], bytes(2**20 + 1)],
-)  # fmt: skip
+    [
+        b"",
+        b"no picture",
+        picture((105, 104)),
+        picture((2100, 105)),
+        picture((105, 105 * 21)),
+        picture((105, 105), "GIF"),
+        picture((105, 105))[:60],
+        bytes(2**20 + 1),
+    ],
+)
 def test_what_is_no_sheet_is_not_loaded(content):
     with pytest.raises(FewShotError, match="that is no sheet of drawings"):
         DrawingSet.of_sheet(content)

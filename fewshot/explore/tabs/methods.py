@@ -13,7 +13,7 @@ from fewshot.explore.tabs.page import Page
 
 TEXT = (
     "Accuracy in 20-way 1-shot trials of Omniglot, by the year of the method: hover over a point for its source and "
-    "its conditions. They differ, so that points close to one another are no ranking. The star is your own score in 20-way "
+    "its conditions. They differ: points close to one another are no ranking. The star is your own score in 20-way "
     "trials of <i>Are you better?</i>."
 )
 WAYS = 20
