@@ -1,46 +1,15 @@
 """The server: of this machine alone, with scripts of its own, until it is told to end."""
 
 import json
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
 from http.client import HTTPConnection
 
 import pytest
 
 from fewshot.explore.server import names
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen, str]]:
-    """The command in a process of its own, and where its page is."""
-    port = free_port()
-    place = {"FEWSHOT_DATA": str(tmp_path_factory.mktemp("empty"))}
-    words = [sys.executable, "-m", "fewshot", "explore", f"--port={port}", "--show=false"]
-    with subprocess.Popen(words, env={**os.environ, **place}, stdout=subprocess.PIPE, text=True) as process:
-        line = next(line for line in process.stdout if "page is at" in line)
-        assert line == f"The page is at http://127.0.0.1:{port}/ until Ctrl-C.\n"
-        yield process, f"http://127.0.0.1:{port}"
-        process.kill()
-
-
-def test_all_scripts_are_the_server_s_own(server):
-    page = urllib.request.urlopen(server[1]).read().decode()
-    scripts = re.findall(r'<script[^>]*src="([^"]+)"', page)
-    assert scripts
-    assert all(script.startswith("static/") or script.startswith("/static/") for script in scripts)
-    assert "cdn" not in page
 
 
 def status_of_a_websocket(url: str, origin: str) -> int:

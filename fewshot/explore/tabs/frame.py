@@ -26,7 +26,7 @@ STYLE = Path(__file__).with_name("style.css")
 
 KEYS = """
 window.addEventListener("keydown", event => {
-  const typing = event.composedPath()[0].matches("input, textarea, select, button");
+  const typing = event.composedPath()[0].matches("input, textarea, select");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   keys.data = {tab: [tabs.tabs[tabs.active].title], key: [event.key], time: [event.timeStamp]};
 });

@@ -1,7 +1,7 @@
 """The tab of sinusoids: points by clicking, two learners side by side."""
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Div, PointDrawTool, Select, Slider, UIElement
+from bokeh.models import ColumnDataSource, CustomJS, Div, PointDrawTool, Select, Slider, UIElement
 from bokeh.plotting import figure
 
 from fewshot.errors import FewShotError
@@ -15,6 +15,12 @@ TEXT = (
     "number of gradient steps. MAML's start is made for few steps from few points; the baseline, pretrained on all "
     "waves at once, begins at their mean and hardly gets away from it."
 )
+SNAP = """
+const x = Array.from(points.data.x);
+const y = x.map(x => amplitude.value * Math.sin(x + phase.value));
+if (x.some((_, i) => points.data.y[i] !== y[i])) points.data = {x, y};
+"""
+"""Puts the points on the wave: the server would take its time, and undo what was clicked meanwhile."""
 
 
 class Sinusoids:
@@ -46,6 +52,9 @@ class Sinusoids:
         for choice in self.choices:
             page.on_change(choice, "value", self.refit)
         page.on_change(self.points, "data", self.refit)
+        snap = CustomJS(args={"points": self.points, "amplitude": self.amplitude, "phase": self.phase}, code=SNAP)
+        for model, name in ((self.points, "data"), (self.amplitude, "value"), (self.phase, "value")):
+            model.js_on_change(name, snap)
         page.on_change(self.steps, "value", self.show)
         self.refit()
 
@@ -55,14 +64,10 @@ class Sinusoids:
         return Wave(float(np.clip(self.amplitude.value, *AMPLITUDE)), float(np.clip(self.phase.value, *PHASE)))
 
     def refit(self) -> None:
-        """Puts the points on the wave, and adapts both learners to them."""
-        wave, x = self.wave, places(list(self.points.data["x"]))
-        on_it = {"x": x.tolist(), "y": wave(x).tolist()}
-        if {name: list(self.points.data[name]) for name in on_it} != on_it:
-            self.points.data = on_it  # comes back here
-            return
+        """Adapts both learners to the points: to their places, the browser has put them on the wave."""
+        wave = self.wave
         self.truth.data = {"x": GRID, "y": wave(GRID)}
-        task = episode(wave, x)
+        task = episode(wave, places(list(self.points.data["x"])))
         chosen = [self.learners.get(choice.value) for choice in self.choices]
         self.fits = [Fit.of(learner, task) for learner in chosen if learner]
         self.show()
