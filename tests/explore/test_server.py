@@ -1,15 +1,25 @@
 """The server: of this machine alone, with scripts of its own, until it is told to end."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from http.client import HTTPConnection
 
 import pytest
 
 from fewshot.explore.server import names
+
+
+def test_all_scripts_are_the_server_s_own(server):
+    page = urllib.request.urlopen(server[1]).read().decode()
+    scripts = re.findall(r'<script[^>]*src="([^"]+)"', page)
+    assert scripts
+    assert all(script.startswith("static/") or script.startswith("/static/") for script in scripts)
+    assert "cdn" not in page
 
 
 def status_of_a_websocket(url: str, origin: str) -> int:
