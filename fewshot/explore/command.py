@@ -29,7 +29,7 @@ def explore(ckpt_paths: list[Path] | None = None, port: int = 5006, address: str
         FewShotError: If Bokeh is not installed, the port is taken, or a checkpoint is not one that can be shown.
     """
     if find_spec("bokeh") is None:
-        raise FewShotError('the page is made with Bokeh, which is not installed: pip install "bokeh>=3.8"')
+        raise FewShotError('the page is made with Bokeh, which is not installed: pip install "bokeh>=3.9"')
     in_range(1, 65535, port=port)
     from fewshot.explore.server import serve  # Bokeh is imported here alone
 

@@ -33,12 +33,14 @@ class Learner:
         path: Its checkpoint.
         module: With what it has learned. Where queries would be normalised together, each is judged on its own.
         trained_on: The names of the classes that it was trained on; none of sinusoids.
+        outer_steps: Of its training.
     """
 
     name: str
     path: Path
     module: EpisodicModule
     trained_on: frozenset[str]
+    outer_steps: int
 
     @property
     def regresses(self) -> bool:
@@ -142,7 +144,8 @@ def read_learner(path: Path) -> Learner:
             f"{path} holds a {type(module).__name__} of {data}: the page shows learners of sinusoids, of Omniglot "
             "and of glyphs"
         )
-    return Learner(method(module), path, module, frozenset(map(str, checkpoint.get(data, {}).get("train", ()))))
+    trained_on = frozenset(map(str, checkpoint.get(data, {}).get("train", ())))
+    return Learner(method(module), path, module, trained_on, checkpoint["global_step"])
 
 
 def in_order(learner: Learner) -> tuple[bool | str, ...]:

@@ -54,7 +54,7 @@ def fill(document: Document, shelf: Shelf) -> None:
     document.js_on_event(DocumentReady, CustomJS(args={"tabs": tabs, "keys": page.keys}, code=KEYS))
     title = Div(text="<h1>Few-shot learning, to play with</h1>", sizing_mode="stretch_width")
     head = row(title, dark, sizing_mode="stretch_width")
-    root = column(head, page.status, tabs, sizing_mode="stretch_width")
+    root = column(head, page.status, tabs, sizing_mode="stretch_width", tags=[page.keys])
     sheet = InlineStyleSheet(css=STYLE.read_text())
     for model in root.references():
         if isinstance(model, UIElement):

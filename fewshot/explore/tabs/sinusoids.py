@@ -46,6 +46,7 @@ class Sinusoids:
         self.choices = [Select(options=names, value=names[min(place, len(names) - 1)], width=150) for place in (0, 1)]
         self.lines = [ColumnDataSource({"x": GRID, "y": GRID * 0}) for _ in self.choices]
         self.errors = [Div(css_classes=["big"]) for _ in self.choices]
+        self.notes = [Div(css_classes=["explained"]) for _ in self.choices]
         self.fits: list[Fit] = []
         for slider in (self.amplitude, self.phase):
             page.on_change(slider, "value", self.refit)
@@ -78,6 +79,9 @@ class Sinusoids:
         for fit, line, error in zip(self.fits, self.lines, self.errors):
             line.data = {"x": GRID, "y": fit.y[steps]}
             error.text = f"mean squared error <b>{fit.errors[steps]:.3f}</b>, before any step {fit.errors[0]:.3f}"
+        for choice, note in zip(self.choices, self.notes):
+            learner = self.learners.get(choice.value)
+            note.text = f"trained for {learner.outer_steps:,} outer steps" if learner else ""
 
     def roll(self) -> None:
         """Another wave with points of its own."""
@@ -106,8 +110,10 @@ class Sinusoids:
         """Everything in its place."""
         buttons = [self.page.button("Dice", self.roll, button_type="primary"), self.page.button("Clear", self.clear)]
         halves = [
-            below(choice, self.figure(line, colour), error, least=330)
-            for choice, line, colour, error in zip(self.choices, self.lines, (FIRST, SECOND), self.errors)
+            below(choice, self.figure(line, colour), error, note, least=330)
+            for choice, line, colour, error, note in zip(
+                self.choices, self.lines, (FIRST, SECOND), self.errors, self.notes
+            )
         ]
         controls = side_by_side(self.amplitude, self.phase, self.steps, *buttons)
         return below(explained(TEXT), controls, side_by_side(*halves))
