@@ -1,5 +1,8 @@
 """The frame: tabs, messages instead of failures, and visitors that do not disturb one another."""
 
+import gc
+import weakref
+
 import pytest
 from bokeh.document import Document
 from bokeh.models import Div, Slider, TabPanel, Tabs, Toggle
@@ -65,6 +68,16 @@ def test_a_tab_that_fails_says_why_and_the_others_are_there(page, shelf, monkeyp
     assert isinstance(panels["Draw"], TabPanel)
     assert panels["Draw"].child.text == "This tab cannot be shown: no learners"
     assert not isinstance(panels["Sinusoids"].child, Div)
+
+
+def test_a_visitor_who_has_left_is_forgotten(shelf):
+    document = Document()
+    fill(document, shelf)
+    gone = weakref.ref(document)
+    document.clear()
+    del document
+    gc.collect()
+    assert gone() is None
 
 
 def test_visitors_have_documents_of_their_own(document, shelf):

@@ -1,5 +1,7 @@
 """What the visitors share: learners as in a test, and characters that none of them knows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers import REPOSITORY
@@ -7,9 +9,11 @@ from pytorch_lightning import Trainer
 
 from fewshot.checkpoints import KEY, SafeCheckpointIO
 from fewshot.data import GlyphsDataModule, SinusoidDataModule
+from fewshot.episodes import Episode
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
-from fewshot.explore.shelf import Shelf, apart, read_learner
+from fewshot.explore.race import Race
+from fewshot.explore.shelf import Shelf, apart, held_out, read_learner
 
 PRETRAINED = REPOSITORY / "checkpoints" / "pretrained"
 EPISODES = 3
@@ -29,9 +33,9 @@ def test_a_learner_answers_as_in_a_test(file, options):
     learner = read_learner(PRETRAINED / f"{file}.ckpt")
     data = GlyphsDataModule(test_queries=2, test_episodes=EPISODES)
     expected = scores_of_a_test(learner.path, options, data)
-    support, query, _ = data.dataset("test", length=EPISODES).__getitems__(range(EPISODES))
-    episode = (support._replace(x=support.x / 255), query._replace(x=query.x / 255))
-    outputs = learner.after_steps(type(data.dataset("test")[0])(*episode), learner.steps)[-1]
+    support, query, classes = data.dataset("test", length=EPISODES).__getitems__(range(EPISODES))
+    episode = Episode(support._replace(x=support.x / 255), query._replace(x=query.x / 255), classes)
+    outputs = learner.after_steps(episode, learner.steps)[-1]
     assert learner.module.objective.scores(outputs, query.y).tolist() == pytest.approx(expected)
 
 
@@ -66,11 +70,9 @@ def test_the_characters_are_those_of_omniglot_s_test_split_where_it_is(omniglot)
 def test_characters_that_a_learner_knows_come_with_a_warning(shelf, monkeypatch):
     data = GlyphsDataModule()
     data.setup("test")
-    knows = [learner.__class__(**{**vars(learner), "trained_on": frozenset(data.stores["test"].names)})
-             for learner in shelf.drawings.values()]  # fmt: skip
-    monkeypatch.setattr("fewshot.explore.shelf.read_learner", lambda path: knows[0])
+    knows = replace(shelf.drawings["ProtoNet"], trained_on=frozenset(data.stores["test"].names))
     monkeypatch.setenv("FEWSHOT_DATA", "/nowhere")
-    assert "may know them" in Shelf.of([knows[0].path]).characters.warning
+    assert "may know them" in held_out([knows]).warning
 
 
 def test_one_s_own_learner_takes_the_place_of_those_of_its_kind():
@@ -93,8 +95,6 @@ def test_a_learner_of_something_else_is_refused(tmp_path):
 
 
 def test_a_learner_of_five_classes_does_not_judge_six(shelf):
-    from fewshot.explore.race import Race
-
     trial = Race(shelf.characters, {}, seed=0, ways=20).trial
     with pytest.raises(FewShotError, match="MAML was trained for 5 classes and cannot judge 20"):
         shelf.drawings["MAML"].after_steps(trial.episode, 1)
