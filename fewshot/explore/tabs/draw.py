@@ -180,7 +180,7 @@ class Draw:
 
     def make_pad(self) -> figure:
         """The pad to draw on."""
-        pad = plot("", "", x_range=(0, 1), y_range=(0, 1), aspect_ratio=1, height=None, width=300, max_width=340)
+        pad = plot("", "", x_range=(0, 1), y_range=(0, 1), width=300, height=300, sizing_mode="fixed")
         lines = pad.multi_line("xs", "ys", source=self.strokes, line_width=7, color=GREY, line_cap="round")
         tool = FreehandDrawTool(renderers=[lines])
         pad.add_tools(tool)
@@ -224,11 +224,11 @@ class Draw:
             page.button("Download folders", lambda: self.save("drawings.zip", drawings().to_folders())),
             below(Div(text="Load a set that was saved:"), self.upload),
         ]
-        kept = below(Div(text="<h3>Kept, as the network sees them</h3>"), self.gallery)
+        kept = below(Div(text="<h3>Kept, as the network sees them</h3>"), self.gallery, least=330)
         asked = side_by_side(self.pad, below(Div(text="The network sees"), seen))
         tab = below(
             explained(TEXT),
-            side_by_side(below(asked, side_by_side(*keep)), kept),
+            side_by_side(below(asked, side_by_side(*keep), least=330), kept),
             side_by_side(*self.choices, self.steps),
             self.chart,
             self.said,

@@ -17,6 +17,7 @@ TEXT = (
     "trials of <i>Are you better?</i>."
 )
 WAYS = 20
+LOWEST = 50  # percent, unless the visitor has less
 TIPS = [("method", "@name"), ("accuracy (%)", "@shown"), ("source", "@source"), ("conditions", "@conditions")]
 KINDS = {"published": ("circle", COLOURS[0]), "measured": ("square", COLOURS[1])}
 
@@ -31,16 +32,18 @@ class MethodsTab:
     def __init__(self, page: Page, race: Race) -> None:
         self.page, self.race = page, race
         self.star = ColumnDataSource({name: [] for name in ("x", "y", "low", "high", "label")})
+        self.plot = self.chart()
         race.listeners.append(self.show)
 
     def show(self) -> None:
         """Draws the star."""
         score = self.race.scores(WAYS).get(YOU)
         self.star.data = star(score) if score else {name: [] for name in self.star.data}
+        self.plot.y_range.start = min([LOWEST, *self.star.data["low"]])
 
     def chart(self) -> figure:
         """The plot."""
-        made = plot("year", "accuracy (%)", y_range=(50, 102), x_range=(2010, date.today().year + 1), height=420)
+        made = plot("year", "accuracy (%)", y_range=(LOWEST, 102), x_range=(2010, date.today().year + 1), height=420)
         every = methods()
         places = spread([one.year for one in every])
         for kind, (marker, colour) in KINDS.items():
@@ -71,7 +74,7 @@ class MethodsTab:
 
     def layout(self) -> UIElement:
         """Everything in its place."""
-        return below(explained(TEXT), self.chart(), Div(text=table(methods()), sizing_mode="stretch_width"))
+        return below(explained(TEXT), self.plot, Div(text=table(methods()), sizing_mode="stretch_width"))
 
 
 def star(score: Score) -> dict[str, list[float | str]]:
