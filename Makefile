@@ -1,9 +1,9 @@
-# make demo, homework, family, feature_reuse, methods, test, bench, soak, wheel: each sets up .venv by itself, once.
+# make demo, explore, homework, family, feature_reuse, methods, test, bench, soak, wheel: each sets up .venv, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo homework family feature_reuse methods test bench soak lint wheel clean
+.PHONY: install demo explore homework family feature_reuse methods test bench soak lint wheel clean
 
 install: $(STAMP)
 
@@ -19,6 +19,9 @@ $(STAMP): setup.cfg pyproject.toml Makefile
 
 demo: $(STAMP)
 	$(VENV)/bin/fewshot demo
+
+explore: $(STAMP)  # PORT=5006
+	$(VENV)/bin/fewshot explore --port $(or $(PORT),5006)
 
 homework: $(STAMP)  # STEPS=500: outer steps of each training, in place of those of the configs
 	$(VENV)/bin/fewshot homework $(if $(STEPS),--max_steps $(STEPS))

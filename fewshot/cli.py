@@ -8,6 +8,7 @@ import fewshot
 from fewshot.classifier.predict import predict
 from fewshot.errors import FewShotError
 from fewshot.evaluation import compare, curves, export, instances, lake, reuse, sweep
+from fewshot.explore import explore
 from fewshot.networks.download import download
 from fewshot.parser import Parser
 from fewshot.runs import FewShotCLI, prepare, run
@@ -22,6 +23,7 @@ from fewshot.terminal import make_printable
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,
+    "explore": explore,
     "predict": predict,
     "sweep": sweep,
     "compare": compare,

@@ -12,15 +12,17 @@ from fewshot.cli import main
 FOLDER = REPOSITORY / "checkpoints" / "pretrained"
 ROW = re.compile(r"^\| `(\w+\.ckpt)` \|.*\| ([\d.]+) ± ([\d.]+) \|", re.MULTILINE)
 ALL = {file: (float(mean), float(ci95)) for file, mean, ci95 in ROW.findall((FOLDER.parent / "README.md").read_text())}
-TABLE, LAKE = (
-    {file: figures for file, figures in ALL.items() if file.startswith("lake_") == lake} for lake in (False, True)
+SINUSOIDS, LAKE = (
+    {file: figures for file, figures in ALL.items() if file.startswith(kind)} for kind in ("sinusoid_", "lake_")
 )
+TABLE = {file: figures for file, figures in ALL.items() if file not in {*SINUSOIDS, *LAKE}}
 
 
 def test_the_tables_have_every_checkpoint():
     assert set(ALL) == {path.name for path in FOLDER.glob("*.ckpt")}
     assert TABLE
     assert LAKE
+    assert SINUSOIDS
 
 
 @pytest.mark.parametrize("file", ALL)
@@ -53,3 +55,11 @@ def test_the_errors_on_lakes_runs_are_those_of_the_table(real_omniglot, tmp_path
     for row, name in ((mean, "mean of the three"), (ensemble, "the three as an ensemble")):
         (quoted,) = re.findall(rf"^\| {name} \| ([\d.]+) ±", page, re.MULTILINE)
         assert 100 * row["error"] == pytest.approx(float(quoted), abs=0.26)
+
+
+@pytest.mark.parametrize("file", SINUSOIDS)
+def test_a_learner_of_sinusoids_is_as_good_as_its_table_says(file, tmp_path):
+    main(["test", f"--ckpt_path=pretrained/{file.removesuffix('.ckpt')}", "--trainer.enable_progress_bar=false",
+          f"--trainer.default_root_dir={tmp_path}"])  # fmt: skip
+    (report,) = reports(tmp_path)
+    assert (report["mse"], report["ci95"]) == pytest.approx(SINUSOIDS[file], abs=0.01)

@@ -21,6 +21,7 @@ FLOORS = [
     {"classifier"},
     {"runs"},
     {"studies"},
+    {"explore"},
     {"cli"},
     {"__main__"},
 ]

@@ -73,6 +73,10 @@ def test_the_commands_and_the_python_of_the_readme_work_in_their_order(tmp_path,
             ) as server:
                 assert "TensorBoard" in page(f"http://127.0.0.1:{port}", seconds=60)
                 server.terminate()
+        elif words[0] == "explore":
+            with subprocess.Popen([sys.executable, "-m", "fewshot", *words, "--show=false"]) as server:
+                assert "fewshot explore" in page(f"http://127.0.0.1:{value_of('--port', words)}", seconds=120)
+                server.terminate()
         elif words[0] == "fit":
             if "gpu" not in words or torch.cuda.is_available():
                 config = config_path(value_of("--config", words))
@@ -117,6 +121,7 @@ def test_the_makefile_has_the_targets_of_the_readme(target):
     assert dry.returncode == 0
     assert {
         "demo": "fewshot demo",
+        "explore": "fewshot explore",
         "homework": "fewshot homework",
         "family": "fewshot family",
         "feature_reuse": "fewshot feature_reuse",

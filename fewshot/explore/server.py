@@ -1,0 +1,83 @@
+"""The server of the page: on this machine, for this machine, with all scripts its own."""
+
+import errno
+import logging
+import os
+import socket
+import sys
+
+from bokeh.application import Application
+from bokeh.application.handlers import FunctionHandler
+from bokeh.server.server import Server
+
+from fewshot.errors import FewShotError
+from fewshot.explore.shelf import Shelf
+from fewshot.explore.tabs.frame import fill
+from fewshot.terminal import console
+
+MOST_BYTES = 2 * 2**20
+"""Of a message from a visitor; a drawing has some thousand."""
+
+FORGET_AFTER = 10_000
+"""Milliseconds after which the page of a visitor who has left is forgotten."""
+
+LOCAL = ("127.0.0.1", "localhost")
+
+
+def make_server(shelf: Shelf, address: str, port: int) -> Server:
+    """A server that listens and has not started: every visitor gets a document of their own.
+
+    Raises:
+        FewShotError: If it cannot listen there.
+    """
+    for name in ("bokeh", "tornado"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        return Server(
+            {"/": Application(FunctionHandler(lambda document: fill(document, shelf)))},
+            address=address,
+            port=port,
+            allow_websocket_origin=[f"{name}:{port}" for name in sorted(names(address))],
+            websocket_max_message_size=MOST_BYTES,
+            check_unused_sessions_milliseconds=FORGET_AFTER // 2,
+            unused_session_lifetime_milliseconds=FORGET_AFTER,
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise FewShotError(f"port {port} is taken: give another, as in --port {port % 65535 + 1}") from None
+        raise FewShotError(f"nothing can be served at {address}:{port} ({error.strerror or error})") from None
+
+
+def names(address: str) -> set[str]:
+    """What a browser may call the server: pages from elsewhere are not let in."""
+    if address in LOCAL:
+        return set(LOCAL)
+    own = {socket.gethostname()} if address in ("0.0.0.0", "::", "") else set()
+    return {address, *LOCAL, *own}
+
+
+def serve(shelf: Shelf, address: str, port: int, show: bool) -> None:
+    """Serves the page until the process is told to end.
+
+    Raises:
+        FewShotError: If it cannot be served there.
+    """
+    server = make_server(shelf, address, port)
+    console().print(f"The page is at http://{address}:{port}/ until Ctrl-C.", soft_wrap=True)
+    if address not in LOCAL:
+        console().print(
+            f"--address {address}: everybody who can reach this machine there can open the page, without a password "
+            "and without encryption, and have it compute. They can run no code and read no files by it.",
+            soft_wrap=True,
+        )
+    if show and has_screen():
+        server.io_loop.add_callback(server.show, "/")
+    try:
+        server.io_loop.start()
+    finally:
+        server.stop()
+
+
+def has_screen() -> bool:
+    """Whether a browser with windows can be expected."""
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))

@@ -1,0 +1,99 @@
+"""The tab of methods by year, with the visitor's own score among them."""
+
+import html
+from datetime import date
+
+from bokeh.models import ColumnDataSource, Div, HoverTool, UIElement
+from bokeh.plotting import figure
+
+from fewshot.explore.methods import Method, methods, spread
+from fewshot.explore.race import YOU, Race, Score
+from fewshot.explore.tabs.look import COLOURS, below, explained, plot
+from fewshot.explore.tabs.page import Page
+
+TEXT = (
+    "Accuracy in 20-way 1-shot trials of Omniglot, by the year of the method: hover over a point for its source and "
+    "its conditions. They differ: points close to one another are no ranking. The star is your own score in 20-way "
+    "trials of <i>Are you better?</i>."
+)
+WAYS = 20
+LOWEST = 50  # percent, unless the visitor has less
+TIPS = [("method", "@name"), ("accuracy (%)", "@shown"), ("source", "@source"), ("conditions", "@conditions")]
+KINDS = {"published": ("circle", COLOURS[0]), "measured": ("square", COLOURS[1])}
+
+
+class MethodsTab:
+    """The tab.
+
+    Attributes:
+        star: The visitor's score, ``x``, ``y``, ``low`` and ``high`` in percent; empty before there is one.
+    """
+
+    def __init__(self, page: Page, race: Race) -> None:
+        self.page, self.race = page, race
+        self.star = ColumnDataSource({name: [] for name in ("x", "y", "low", "high", "label")})
+        self.plot = self.chart()
+        race.listeners.append(self.show)
+
+    def show(self) -> None:
+        """Draws the star."""
+        score = self.race.scores(WAYS).get(YOU)
+        self.star.data = star(score) if score else {name: [] for name in self.star.data}
+        self.plot.y_range.start = min([LOWEST, *self.star.data["low"]])
+
+    def chart(self) -> figure:
+        """The plot."""
+        made = plot("year", "accuracy (%)", y_range=(LOWEST, 102), x_range=(2010, date.today().year + 1), height=420)
+        every = methods()
+        places = spread([one.year for one in every])
+        for kind, (marker, colour) in KINDS.items():
+            own = [(place, one) for place, one in zip(places, every) if one.kind == kind]
+            source = ColumnDataSource(
+                {
+                    "x": [place for place, _ in own],
+                    "y": [one.accuracy for _, one in own],
+                    **{name: [getattr(one, name) for _, one in own] for name in ("name", "shown", "source")},
+                    "conditions": [one.conditions or "not stated" for _, one in own],
+                }
+            )
+            label = "published" if kind == "published" else "measured here"
+            points = made.scatter("x", "y", source=source, marker=marker, size=13, color=colour, line_color="white",
+                                  legend_label=label)  # fmt: skip
+            tips = [
+                ("method", "@name"),
+                ("accuracy (%)", "@shown"),
+                ("source", "@source"),
+                ("conditions", "@conditions"),
+            ]
+            made.add_tools(HoverTool(renderers=[points], tooltips=tips))
+        made.segment("x", "low", "x", "high", source=self.star, color=COLOURS[3], line_width=2)
+        made.scatter("x", "y", source=self.star, marker="star", size=24, color=COLOURS[3], legend_label="you")
+        made.text("x", "y", "label", source=self.star, text_align="right", x_offset=-14, text_color=COLOURS[3])
+        made.legend.location = "bottom_right"
+        return made
+
+    def layout(self) -> UIElement:
+        """Everything in its place."""
+        return below(explained(TEXT), self.plot, Div(text=table(methods()), sizing_mode="stretch_width"))
+
+
+def star(score: Score) -> dict[str, list[float | str]]:
+    """The visitor's score as a point, in percent."""
+    share = 100 * score.right / score.trials
+    return {
+        "x": [float(date.today().year)],
+        "y": [share],
+        "low": [100 * score.low],
+        "high": [100 * score.high],
+        "label": [f"you, {score.right} of {score.trials}"],
+    }
+
+
+def table(every: list[Method]) -> str:
+    """The same in words, as HTML."""
+    lines = [
+        "".join(f"<td>{html.escape(str(cell))}</td>" for cell in (one.year, one.name, one.shown, one.kind, one.source))
+        for one in every
+    ]
+    head = "".join(f"<th>{name}</th>" for name in ("year", "method", "accuracy (%)", "", "source"))
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -1,0 +1,157 @@
+"""The tab of the race: are you better than the machine?"""
+
+import html
+from string import ascii_lowercase
+
+from bokeh.models import ColumnDataSource, Div, RadioButtonGroup, TapTool, UIElement
+from bokeh.plotting import figure
+
+from fewshot.explore.race import WAYS, YOU, Race, pixels
+from fewshot.explore.tabs.look import GREY, RIGHT, WRONG, below, explained, ink, plot, side_by_side
+from fewshot.explore.tabs.page import Page
+
+COLUMNS = 5
+TEXT = (
+    "Which of the characters is the one on the left, drawn by somebody else? Click it, or press its letter; then click "
+    "or press Enter for the next. The learners get the same question, one example per class and one query, and the "
+    "table shows who is ahead."
+)
+
+
+class RaceTab:
+    """The tab.
+
+    Attributes:
+        title: Of the tab, by which keys are told to be for it.
+        race: What is asked, and who was right.
+    """
+
+    title = "Are you better?"
+
+    def __init__(self, page: Page, race: Race) -> None:
+        self.page, self.race = page, race
+        self.ways = RadioButtonGroup(labels=[f"{ways} characters" for ways in WAYS], active=0, width=240)
+        self.query = ColumnDataSource({"image": []})
+        self.classes = ColumnDataSource(
+            {name: [] for name in ("image", "left", "bottom", "x", "y", "letter", "colour", "width")}
+        )
+        self.board = self.make_board()
+        self.verdict = Div(css_classes=["big"], sizing_mode="stretch_width", height=28)
+        self.table = Div(sizing_mode="stretch_width")
+        page.on_change(self.ways, "active", self.begin)
+        page.on_change(self.classes.selected, "indices", self.click)
+        page.on_change(page.keys, "data", self.key)
+        self.show()
+
+    def begin(self) -> None:
+        """Trials of another number of classes."""
+        self.race.begin(WAYS[self.ways.active or 0])
+        self.show()
+
+    def click(self) -> None:
+        """A character was clicked: that is the answer, or asks for the next question."""
+        chosen = list(self.classes.selected.indices)
+        if chosen:
+            self.classes.selected.indices = []
+            self.choose(chosen[0])
+
+    def key(self) -> None:
+        """A key was pressed while the tab is shown: a letter of a character, or Enter."""
+        key = str((self.page.keys.data["key"] or [""])[0])
+        if self.page.keys.data["tab"] != [self.title]:
+            return
+        if key == "Enter" and self.race.given:
+            self.choose(0)
+        elif len(key) == 1 and 0 <= ascii_lowercase.find(key) < self.race.ways:
+            self.choose(ascii_lowercase.index(key))
+
+    def choose(self, choice: int) -> None:
+        """Answers with a class; if that has been done, goes on."""
+        if self.race.given:
+            self.race.next()
+        else:
+            self.race.answer(choice)
+        self.show()
+
+    def show(self) -> None:
+        """Draws the question, and the answers if there are some."""
+        race, ways = self.race, self.race.ways
+        support = race.trial.episode.support
+        rows = [number // COLUMNS for number in range(ways)]
+        left, bottom = [number % COLUMNS for number in range(ways)], [-1 - row for row in rows]
+        mine, right = race.given.get(YOU), race.trial.answer
+        colours = {right: RIGHT, mine: RIGHT if mine == right else WRONG} if race.given else {}
+        self.query.data = {"image": pixels(race.trial.episode.query.x[0])}
+        self.classes.data = {
+            "image": pixels(support.x[0]),
+            "left": left,
+            "bottom": bottom,
+            "x": [place + 0.5 for place in left],
+            "y": [place + 0.5 for place in bottom],
+            "letter": list(ascii_lowercase[:ways]),
+            "colour": [colours.get(number, GREY) for number in range(ways)],
+            "width": [5 if number in colours else 1 for number in range(ways)],
+        }
+        self.board.y_range.start, self.board.aspect_ratio = -rows[-1] - 1.1, COLUMNS / (rows[-1] + 1)
+        self.verdict.text = self.said()
+        self.table.text = self.scores()
+
+    def said(self) -> str:
+        """What everybody has answered."""
+        if not self.race.given:
+            return "Which is it?"
+        right = ascii_lowercase[self.race.trial.answer]
+        others = ", ".join(
+            f"{html.escape(name)} says {ascii_lowercase[theirs]}"
+            for name, theirs in self.race.given.items()
+            if name != YOU
+        )
+        correct = self.race.given[YOU] == self.race.trial.answer
+        return f"<b>{'Right' if correct else 'Wrong'}</b>, it is {right}. {others}."
+
+    def scores(self) -> str:
+        """The table of scores as HTML."""
+        lines = [
+            f"<tr><td>{html.escape(name)}</td><td>{one.right} of {one.trials}</td>"
+            f"<td>{one.right / one.trials:.0%} ({one.low:.0%} to {one.high:.0%})</td>"
+            f"<td>{f'{100 * one.behind.mean:+.0f} ± {100 * one.behind.ci95:.0f}' if one.behind else ''}</td></tr>"
+            for name, one in self.race.scores().items()
+        ]
+        head = "<tr><th></th><th>right</th><th>share (95 %)</th><th>you - them, points</th></tr>"
+        return f"<table>{head}{''.join(lines)}</table>"
+
+    def question(self) -> figure:
+        """The query."""
+        query = plot("", "", x_range=(-0.02, 1.02), y_range=(-0.02, 1.02), aspect_ratio=1, max_width=200, height=None)
+        query.image("image", 0, 0, 1, 1, source=self.query, color_mapper=ink())
+        return query
+
+    def make_board(self) -> figure:
+        """The classes to click."""
+        size = {"aspect_ratio": 1.0, "height": None, "max_width": 520}
+        classes = plot("", "", x_range=(-0.1, COLUMNS + 0.1), y_range=(-1.1, 0.1), **size)
+        classes.image("image", "left", "bottom", 0.94, 0.94, source=self.classes, color_mapper=ink())
+        boxes = classes.rect("x", "y", 0.94, 0.94, source=self.classes, fill_alpha=0.01, fill_color=GREY,
+                             line_color="colour", line_width="width")  # fmt: skip
+        boxes.nonselection_glyph = None
+        classes.text("left", "bottom", "letter", source=self.classes, x_offset=4, text_color="#57606a",
+                     text_font_size="13px")  # fmt: skip
+        classes.add_tools(TapTool(renderers=[boxes]))
+        return classes
+
+    def layout(self) -> UIElement:
+        """Everything in its place."""
+        race = self.race
+        note = f"The characters are {race.characters.kind}; none of the learners was trained on them."
+        if race.characters.warning:
+            note = f"The characters are {race.characters.kind}. {race.characters.warning}"
+        absent = [f"{one.name} ({one.most_ways})" for one in race.learners.values() if one.most_ways]
+        if absent:
+            note += f" Made for so many classes alone, and absent else: {', '.join(absent)}."
+        asked = below(self.ways, self.question())
+        asked.width, asked.sizing_mode = 260, "fixed"
+        return below(
+            explained(TEXT),
+            side_by_side(asked, below(self.verdict, self.board, least=330), below(self.table, least=280)),
+            explained(html.escape(note)),
+        )
