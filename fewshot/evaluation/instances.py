@@ -83,7 +83,8 @@ def remembering(path: Path, options: Sequence[str]) -> tuple[MANNModule, Episodi
     _, module, data, _ = load(path, options)
     if not isinstance(module, MANNModule):
         raise FewShotError(f"{module.title} reads no sequence: instances takes checkpoints of MANNModule")
-    module.refuse_other_ways(data.spec)
+    if module.outputs != data.spec.test_outputs:
+        raise FewShotError(f"it was trained at {module.outputs} ways, and the data have {data.spec.test_outputs}")
     checkpoint = read_checkpoint(path)
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import PLACES, SMALL_NETWORK, TINY, conv4, image_tasks
+from helpers import PLACES, SMALL_NETWORK, TINY, Identity, conv4, image_tasks
 from torch import Tensor
 
 from fewshot.algorithms import MANNModule
-from fewshot.algorithms.mann import attend, write
-from fewshot.episodes import Examples
+from fewshot.algorithms.mann import attend, take, write
+from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
 
 MEMORY = torch.tensor([[[3.0, 4.0], [0.0, 2.0], [0.0, 0.0]]])  # one memory of three rows
@@ -67,6 +67,39 @@ def test_a_query_is_the_presentation_after_the_support_set():
     torch.testing.assert_close(module.compare(Examples(x[:, :3], y), x[:, 3:]), expected)
 
 
+def test_it_begins_by_writing_each_example_with_its_label_in_a_row_of_its_own():
+    module, x, y = mann(ways=3, rows=6, width=8, strength=100.0), torch.randn(1, 4, 4).double(), [2, 0, 1]
+    with torch.no_grad():
+        shown, state = module._shown(torch.tensor([y])), module._empty(x)
+        for number in range(4):
+            _, state = module._present(x[:, number], shown[:, number], state)
+        new, late = (module.gates.bias.sigmoid() @ torch.tensor(half).double() for half in ([1, 0], [0, 1]))
+        written = module.added.weight.view(2, 8, -1)
+        for number, label in enumerate(y):
+            example, its_label = written[0, :, 8:12] @ x[0, number], written[1, :, 12 + label]
+            expected = (1 - new) * example + late * its_label
+            assert F.cosine_similarity(state.memory[0, number], expected, dim=0) > 0.9
+
+
+def clusters(tasks: int, ways: int = 3, shots: int = 1, queries: int = 2) -> Episode:
+    """Numbers in clusters around a centre for each class."""
+    centres, labels = torch.randn(tasks, ways, 8), torch.arange(ways).expand(tasks, -1)
+    parts = [labels.repeat_interleave(count, dim=1) for count in (shots, queries)]
+    return Episode(*(Examples(take(centres, y) + 0.3 * torch.randn(*y.shape, 8), y) for y in parts))
+
+
+def test_it_learns_to_remember():
+    module = MANNModule(Identity(8), outputs=3, hidden=16, rows=12, width=16)
+    optimizer = torch.optim.Adam(module.parameters(), 0.01)
+    for _ in range(30):
+        optimizer.zero_grad()
+        module.outer_loss(clusters(tasks=16)).loss.backward()
+        optimizer.step()
+    episode = clusters(tasks=50)
+    right = module.eval()(episode).outputs.argmax(-1) == episode.query.y
+    assert right.float().mean() > 0.6  # 300 queries, of which a third is chance
+
+
 def test_each_presentation_of_an_episode_is_learned_from():
     module, episode = mann().train(), image_tasks(ways=3, shots=1, queries=2)
     loss, outputs = module.outer_loss(episode)
@@ -97,5 +130,7 @@ def test_other_ways_are_refused(tmp_path, fails):
 def test_numbers_that_cannot_be_are_refused():
     with pytest.raises(FewShotError, match=r"^rows must be at least 1, not 0$"):
         mann(rows=0)
+    with pytest.raises(FewShotError, match=r"^heads must be at least 2, not 1: one begins by writing examples"):
+        mann(heads=1)
     with pytest.raises(FewShotError, match=r"^usage_decay must be at most 1, not 2$"):
         mann(usage_decay=2)

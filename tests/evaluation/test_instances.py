@@ -51,4 +51,4 @@ def test_who_cannot_take_part_is_refused_in_one_line(mann, protonet, tmp_path, f
     message = fails("instances", f"--ckpt_path={protonet}", place)
     assert "ProtoNet reads no sequence: instances takes checkpoints of MANNModule" in message
     message = fails("instances", f"--ckpt_path={mann}", place, "--data.test_ways=7")
-    assert "cannot judge 7-way episodes" in message
+    assert "it was trained at 5 ways, and the data have 7" in message
