@@ -1,9 +1,6 @@
 """``make methods``: few-shot learners of all families on the same episodes, beside what was published."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +11,7 @@ from fewshot.evaluation.reuse_report import NIL
 from fewshot.files import write_text
 from fewshot.plots import save
 from fewshot.studies.driver import config_of, train
+from fewshot.studies.figures import Figure, published, shown, write_figures
 from fewshot.studies.methods_figure import methods_figure
 from fewshot.studies.tables import hardware, markdown, sections
 
@@ -79,30 +77,6 @@ NIL_OF = "anil_20way"
 """Whose body is tested without a head."""
 
 
-class Figure(NamedTuple):
-    """An accuracy, published or measured.
-
-    Attributes:
-        method: Of which method.
-        year: When that was published.
-        ways: Classes per task.
-        shots: Support examples per class.
-        accuracy: In percent.
-        ci95: Half-width of its 95 % confidence interval, or what the source gives as such; ``None`` if there is none.
-        source: Who says so; of what was measured, the command.
-        conditions: What has to be known to compare it.
-    """
-
-    method: str
-    year: int
-    ways: int
-    shots: int
-    accuracy: float
-    ci95: float | None
-    source: str
-    conditions: str
-
-
 def methods(
     folder: Path = Path("methods"),
     configs: Path | None = None,
@@ -136,37 +110,6 @@ def methods(
     tables = {"Accuracy": accuracy_table(published(), measured), "Costs": costs_table(folder, rows)}
     write_text(report / "tables.md", f"Tables of `make methods`: {hardware()}.\n\n{sections(tables)}")
     print(f"Tables and figures: {report}")
-
-
-def published() -> list[Figure]:
-    """What was published, as far as it is known here."""
-    return read_figures(files("fewshot.studies").joinpath("published.tsv").read_text(encoding="utf-8"))
-
-
-def read_figures(text: str) -> list[Figure]:
-    """Figures from a table, a line each; see :func:`write_figures`."""
-    return [
-        Figure(
-            line["method"],
-            int(line["year"]),
-            int(line["ways"]),
-            int(line["shots"]),
-            float(line["accuracy"]),
-            float(line["ci95"]) if line["ci95"] else None,
-            line["source"],
-            line["conditions"] or "",
-        )
-        for line in csv.DictReader(io.StringIO(text), delimiter="\t")
-    ]
-
-
-def write_figures(file: Path, figures: Iterable[Figure]) -> None:
-    """Writes figures as a table."""
-    stream = io.StringIO(newline="")
-    table = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    table.writerow(Figure._fields)
-    table.writerows(figures)
-    write_text(file, stream.getvalue())
 
 
 def best(folder: Path, name: str) -> Path:
@@ -208,22 +151,13 @@ def accuracy_table(published: Sequence[Figure], measured: Sequence[Figure]) -> s
         cells = []
         for setting in SETTINGS:
             ours, theirs = (
-                [_shown(figure) for figure in some if (figure.method, figure.ways, figure.shots) == (method, *setting)]
+                [shown(figure) for figure in some if (figure.method, figure.ways, figure.shots) == (method, *setting)]
                 for some in (measured, published)
             )
             cells.append(" / ".join([*(ours or [""]), *(theirs or [""])]).strip(" /"))
         lines.append((method, *cells))
     columns = ("method", *(f"{ways}-way {shots}-shot" for ways, shots in SETTINGS))
     return markdown(columns, lines)
-
-
-def _shown(figure: Figure) -> str:
-    return _digits(figure.accuracy) + ("" if figure.ci95 is None else f" ± {_digits(figure.ci95)}")
-
-
-def _digits(percent: float) -> str:
-    """One digit behind the point, or two where the second is none."""
-    return f"{percent:.2f}".removesuffix("0")
 
 
 def costs_table(folder: Path, rows: Mapping[tuple[str, int], Sequence[Row]]) -> str:

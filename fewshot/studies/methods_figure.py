@@ -1,21 +1,22 @@
 """The figure of methods by year, which every introduction to the field draws."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Picture
+
+from fewshot.studies.figures import Figure
 
 WAYS, SHOTS = 20, 1
 
 
-def methods_figure(published: Sequence[Any], measured: Sequence[Any]) -> Figure:
+def methods_figure(published: Sequence[Figure], measured: Sequence[Figure]) -> Picture:
     """Draws 20-way 1-shot accuracies by the year of their methods: open marks are published, filled ones measured.
 
     Args:
-        published: Figures as in :mod:`fewshot.studies.methods`.
-        measured: Those of the study.
+        published: What was published.
+        measured: What was measured here.
     """
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Picture(figsize=(9, 5), layout="constrained")
     axis = figure.subplots()
     for some, style, fill in ((published, "o", "none"), (measured, "D", "tab:blue")):
         shown = [one for one in some if (one.ways, one.shots) == (WAYS, SHOTS)]

@@ -6,10 +6,11 @@ from datetime import date
 from bokeh.models import ColumnDataSource, Div, HoverTool, UIElement
 from bokeh.plotting import figure
 
-from fewshot.explore.methods import Method, methods, spread
+from fewshot.explore.methods import by_kind
 from fewshot.explore.race import YOU, Race, Score
 from fewshot.explore.tabs.look import COLOURS, below, explained, plot
 from fewshot.explore.tabs.page import Page
+from fewshot.studies.figures import shown
 
 TEXT = (
     "Accuracy in 20-way 1-shot trials of Omniglot, by the year of the method: hover over a point for its source and "
@@ -18,8 +19,8 @@ TEXT = (
 )
 WAYS = 20
 LOWEST = 50  # percent, unless the visitor has less
-TIPS = [("method", "@name"), ("accuracy (%)", "@shown"), ("source", "@source"), ("conditions", "@conditions")]
-KINDS = {"published": ("circle", COLOURS[0]), "measured": ("square", COLOURS[1])}
+TIPS = [("method", "@method"), ("accuracy (%)", "@shown"), ("source", "@source"), ("conditions", "@conditions")]
+MARKERS = ("circle", "square")
 
 
 class MethodsTab:
@@ -44,28 +45,19 @@ class MethodsTab:
     def chart(self) -> figure:
         """The plot."""
         made = plot("year", "accuracy (%)", y_range=(LOWEST, 102), x_range=(2010, date.today().year + 1), height=420)
-        every = methods()
-        places = spread([one.year for one in every])
-        for kind, (marker, colour) in KINDS.items():
-            own = [(place, one) for place, one in zip(places, every) if one.kind == kind]
+        for (kind, figures), marker, colour in zip(by_kind().items(), MARKERS, COLOURS):
             source = ColumnDataSource(
                 {
-                    "x": [place for place, _ in own],
-                    "y": [one.accuracy for _, one in own],
-                    **{name: [getattr(one, name) for _, one in own] for name in ("name", "shown", "source")},
-                    "conditions": [one.conditions or "not stated" for _, one in own],
+                    "x": [place for place, _ in figures],
+                    "y": [one.accuracy for _, one in figures],
+                    "shown": [shown(one) for _, one in figures],
+                    "conditions": [one.conditions or "not stated" for _, one in figures],
+                    **{name: [getattr(one, name) for _, one in figures] for name in ("method", "source")},
                 }
             )
-            label = "published" if kind == "published" else "measured here"
             points = made.scatter("x", "y", source=source, marker=marker, size=13, color=colour, line_color="white",
-                                  legend_label=label)  # fmt: skip
-            tips = [
-                ("method", "@name"),
-                ("accuracy (%)", "@shown"),
-                ("source", "@source"),
-                ("conditions", "@conditions"),
-            ]
-            made.add_tools(HoverTool(renderers=[points], tooltips=tips))
+                                  legend_label=kind)  # fmt: skip
+            made.add_tools(HoverTool(renderers=[points], tooltips=TIPS))
         made.segment("x", "low", "x", "high", source=self.star, color=COLOURS[3], line_width=2)
         made.scatter("x", "y", source=self.star, marker="star", size=24, color=COLOURS[3], legend_label="you")
         made.text("x", "y", "label", source=self.star, text_align="right", x_offset=-14, text_color=COLOURS[3])
@@ -74,7 +66,7 @@ class MethodsTab:
 
     def layout(self) -> UIElement:
         """Everything in its place."""
-        return below(explained(TEXT), self.plot, Div(text=table(methods()), sizing_mode="stretch_width"))
+        return below(explained(TEXT), self.plot, Div(text=table(), sizing_mode="stretch_width"))
 
 
 def star(score: Score) -> dict[str, list[float | str]]:
@@ -89,11 +81,9 @@ def star(score: Score) -> dict[str, list[float | str]]:
     }
 
 
-def table(every: list[Method]) -> str:
+def table() -> str:
     """The same in words, as HTML."""
-    lines = [
-        "".join(f"<td>{html.escape(str(cell))}</td>" for cell in (one.year, one.name, one.shown, one.kind, one.source))
-        for one in every
-    ]
+    rows = [(one.year, one.method, shown(one), kind, one.source) for kind, own in by_kind().items() for _, one in own]
+    lines = ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in sorted(rows)]
     head = "".join(f"<th>{name}</th>" for name in ("year", "method", "accuracy (%)", "", "source"))
     return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
