@@ -15,6 +15,8 @@ from fewshot.episodes import Episode
 from fewshot.files import write_bytes
 
 RIGHT, WRONG = "tab:green", "tab:red"
+MOST_TICKS = 12
+"""Along an axis that has one for each point."""
 
 
 class Line(NamedTuple):
@@ -128,7 +130,12 @@ def draw_fit(axis: Axes, episode: Episode, outputs: Mapping[str, Tensor], task: 
 
 
 def lines_figure(
-    lines: Mapping[str, Line], xlabel: str, ylabel: str, level: float | None = None, places: Sequence[str] = ()
+    lines: Mapping[str, Line],
+    xlabel: str,
+    ylabel: str,
+    level: float | None = None,
+    places: Sequence[str] = (),
+    joined: bool = True,
 ) -> Figure:
     """Draws points with error bars, a line per name.
 
@@ -138,17 +145,20 @@ def lines_figure(
         ylabel: What y is.
         level: Drawn as a dashed line across.
         places: What to call x = 0, 1, ..., where it is no number.
+        joined: Whether lines go from point to point.
     """
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axis = figure.subplots()
     for name, (x, y, ci) in lines.items():
-        axis.errorbar(x, y, ci, marker="o", markersize=4, capsize=3, label=name)
+        axis.errorbar(x, y, ci, fmt="o-" if joined else "o", markersize=4, capsize=3, label=name)
     if level is not None:
         axis.axhline(level, color="gray", linestyle="--", linewidth=1)
     axis.set(xlabel=xlabel, ylabel=ylabel)
-    axis.set_xticks(range(len(places)), places) if places else axis.set_xticks(
-        sorted({place for line in lines.values() for place in line.x})
-    )
+    ticks = sorted({place for line in lines.values() for place in line.x})
+    if places:
+        axis.set_xticks(range(len(places)), places)
+    elif len(ticks) <= MOST_TICKS:
+        axis.set_xticks(ticks)
     axis.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     return figure

@@ -70,7 +70,7 @@ def similarity_table(rows: Sequence[Row]) -> Table:
 def freezing_figure(rows: Sequence[Row]) -> Figure:
     """The score over what is frozen, a line per checkpoint."""
     objective = BY_METRIC[rows[0]["metric"]]
-    return _figure(rows, "frozen", "score", objective.scale, "frozen while adapting", f"test {objective.label}")
+    return _figure(rows, "frozen", "score", objective.scale, "frozen while adapting", f"test {objective.label}", False)
 
 
 def similarity_figure(rows: Sequence[Row]) -> Figure:
@@ -78,14 +78,16 @@ def similarity_figure(rows: Sequence[Row]) -> Figure:
     return _figure(rows, "block", "cka", 1, "", "linear CKA, before and after adaptation")
 
 
-def _figure(rows: Sequence[Row], where: str, what: str, scale: int, xlabel: str, ylabel: str) -> Figure:
+def _figure(
+    rows: Sequence[Row], where: str, what: str, scale: int, xlabel: str, ylabel: str, joined: bool = True
+) -> Figure:
     places = list(dict.fromkeys(row[where] for row in rows))
     lines = {}
     for name in dict.fromkeys(row["name"] for row in rows):
         own = [row for row in rows if row["name"] == name]
         y, ci = (drawn((row[key] for row in own), scale) for key in (what, f"{what}_ci95"))
         lines[name] = Line([places.index(row[where]) for row in own], y, ci)
-    return lines_figure(lines, xlabel, ylabel, places=[place.replace("blocks ", "") for place in places])
+    return lines_figure(lines, xlabel, ylabel, places=[place.replace("blocks ", "") for place in places], joined=joined)
 
 
 def plus_minus(row: Row, kind: str) -> str:

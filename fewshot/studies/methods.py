@@ -39,7 +39,7 @@ SHORT_PROTONET = {
     "trainer.val_check_interval": "1000",
 }
 HEAD_ALONE = {"model.adapt": "head", "model.adaptation_steps": "5", "model.test_adaptation_steps": "5"}
-TWENTY = {"data.ways": "20", "data.meta_batch_size": "4"}
+TWENTY = {"data.ways": "20", "data.meta_batch_size": "4", "trainer.max_steps": "2500"}
 
 
 class Training(NamedTuple):
@@ -67,7 +67,7 @@ TRAININGS = {
     "protonet": Training("ProtoNet", 2017, "omniglot_protonet", (5, 20), SHORT_PROTONET),
     "maml": Training("MAML", 2017, "omniglot_maml", (5,), SHORT_MAML),
     "maml_20way": Training("MAML", 2017, "omniglot_maml", (20,), {**SHORT_MAML, **TWENTY}),
-    "relation": Training("Relation", 2018, "omniglot_relation", (5, 20), SHORT),
+    "relation": Training("Relation", 2018, "omniglot_relation", (5, 20), {"trainer.max_steps": "3000"}),
     "ridge": Training("Ridge (R2-D2)", 2019, "omniglot_ridge", (5, 20), SHORT),
     "anil_20way": Training("ANIL", 2020, "omniglot_maml", (20,), {**SHORT_MAML, **HEAD_ALONE, **TWENTY}),
 }
