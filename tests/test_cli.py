@@ -42,7 +42,7 @@ def test_every_command_explains_its_options(command, capsys):
 
 
 def test_a_command_that_there_is_not(fails):
-    assert "there is no command 'swep', but fit, test, demo, predict, sweep" in fails("swep")
+    assert "there is no command 'swep', but fit, test, demo, explore, predict, sweep" in fails("swep")
 
 
 def test_the_front_door_opens_without_learn2learn_and_its_notice_is_not_printed():
