@@ -20,6 +20,9 @@ from fewshot.shipped import CHECKPOINTS
 FEWEST = 20
 """Characters that episodes need to be drawn from."""
 
+DRAWINGS = ("maml_5w1s", "meta_sgd_5w1s", "protonet_5w1s")
+"""Those of drawings that are shown, if none are given. Lake's know the test characters of these."""
+
 FIRST = ("Baseline", "MAML", "ProtoNet")
 """The order of those that come with fewshot; the others stand behind them."""
 
@@ -114,21 +117,16 @@ class Shelf:
             FewShotError: If a checkpoint cannot be shown.
         """
         own = [read_learner(path) for path in paths]
-        shipped = [path for path in sorted((CHECKPOINTS / "pretrained").glob("*.ckpt")) if not is_lakes(path)]
+        folder = CHECKPOINTS / "pretrained"
+        shipped = {True: sorted(folder.glob("sinusoid_*.ckpt")), False: [folder / f"{name}.ckpt" for name in DRAWINGS]}
         kinds: list[dict[str, Learner]] = []
         for regresses in (True, False):
             theirs = [one for one in own if one.regresses == regresses]
             if not theirs:
-                ours = [path for path in shipped if path.name.startswith("sinusoid") == regresses]
-                theirs = sorted(map(read_learner, ours), key=in_order)
+                theirs = sorted(map(read_learner, shipped[regresses]), key=in_order)
             kinds.append({one.name: one for one in apart(theirs)})
         sinusoids, drawings = kinds
         return cls(sinusoids, drawings, held_out(drawings.values()))
-
-
-def is_lakes(path: Path) -> bool:
-    """Whether a checkpoint that comes along is for Lake's runs: its split is another, and has others' test classes."""
-    return path.name.startswith("lake_")
 
 
 def read_learner(path: Path) -> Learner:

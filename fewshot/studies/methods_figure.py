@@ -18,11 +18,11 @@ def methods_figure(published: Sequence[Figure], measured: Sequence[Figure]) -> P
     """
     figure = Picture(figsize=(9, 5), layout="constrained")
     axis = figure.subplots()
-    for some, style, fill in ((published, "o", "none"), (measured, "D", "tab:blue")):
+    for some, style, fill, below in ((published, "o", "none", 5), (measured, "D", "tab:blue", -12)):
         shown = [one for one in some if (one.ways, one.shots) == (WAYS, SHOTS)]
         for one, x in zip(shown, beside([one.year for one in shown])):
             axis.errorbar(x, one.accuracy, one.ci95, fmt=style, color="tab:blue", markerfacecolor=fill, capsize=2)
-            axis.annotate(one.method, (x, one.accuracy), xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axis.annotate(one.method, (x, one.accuracy), xytext=(3, below), textcoords="offset points", fontsize=7)
     for fill, label in (("none", "published"), ("tab:blue", "measured here")):
         axis.plot([], [], "o", color="tab:blue", markerfacecolor=fill, label=label)
     axis.set(xlabel="year of publication", ylabel=f"{WAYS}-way {SHOTS}-shot accuracy (%)")
