@@ -17,11 +17,11 @@ from fewshot.explore.tabs.page import Page
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     """The learners that come with fewshot, on a machine without Omniglot."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEWSHOT_DATA", str(tmp_path_factory.mktemp("empty")))
-        yield Shelf.of([])
+        return Shelf.of([])
 
 
 def free_port() -> int:
