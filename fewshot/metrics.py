@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.stats import ttest_rel
+from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
 
@@ -39,6 +41,13 @@ class EpisodeStatistics(CatMetric):
             return Summary(mean, None, None, episodes)
         std = values.std().item()
         return Summary(mean, std, 1.96 * std / episodes**0.5, episodes)
+
+
+def summarised(values: Tensor | Sequence[float]) -> Summary:
+    """The :class:`Summary` of one value per episode, or of whatever else is counted."""
+    statistics = EpisodeStatistics()
+    statistics.update(torch.as_tensor(values))
+    return statistics.summary()
 
 
 class Difference(NamedTuple):

@@ -3,7 +3,8 @@
 from fewshot.data.base import EpisodicDataModule
 from fewshot.data.folders import FolderDataModule
 from fewshot.data.glyphs import GlyphsDataModule
-from fewshot.data.images import ImageDataModule, ImageEpisodes
+from fewshot.data.image_episodes import ImageEpisodes
+from fewshot.data.images import ImageDataModule
 from fewshot.data.omniglot import OmniglotDataModule
 from fewshot.data.sinusoid import SinusoidDataModule
 from fewshot.data.splits import random_split

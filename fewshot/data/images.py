@@ -1,4 +1,4 @@
-"""From images and a split to episodes: what every data set of images shares."""
+"""What every data set of images shares: its splits, its episodes, and how their images get to the learner."""
 
 import hashlib
 from abc import abstractmethod
@@ -6,119 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.transforms.v2 import Transform
 
 from fewshot.data.augment import each_its_own
 from fewshot.data.base import MOST_SEED, EpisodicDataModule
+from fewshot.data.image_episodes import ImageEpisodes
 from fewshot.data.splits import Split, random_split
 from fewshot.data.store import ImageStore
-from fewshot.episodes import SPLITS, DataSpec, Episode, Examples, Prediction
-from fewshot.errors import FewShotError, at_least_one, in_range, listed
+from fewshot.episodes import SPLITS, DataSpec, Episode, Prediction
+from fewshot.errors import FewShotError, at_least_one, in_range
 from fewshot.plots import episode_figure
-
-
-class ImageEpisodes(Dataset[Episode]):
-    """N-way K-shot episodes over images; episode i is a pure function of ``(seed, split, i)`` and of the classes.
-
-    The classes and the queries of a task are drawn before its supports: another number of shots changes the support
-    set alone, and the smaller support set is part of the larger one.
-
-    Args:
-        store: The images of the split.
-        split: ``train``, ``val`` or ``test``: each has its own stream of episodes.
-        ways: Classes per task, N.
-        shots: Support examples per class, K.
-        queries: Query examples per class, Q.
-        length: Number of episodes.
-        first: Number of the episode at index 0; a resumed run starts where it stopped.
-        seed: Seed of the stream.
-        within_groups: Share of the episodes whose classes are drawn from one group, such as an alphabet; of groups with
-            fewer classes than ways there are none.
-        remedy: What to do where there are too few classes.
-
-    Raises:
-        FewShotError: If there are fewer classes than ways, or a class has fewer images than shots + queries.
-    """
-
-    def __init__(
-        self,
-        store: ImageStore,
-        *,
-        split: str,
-        ways: int,
-        shots: int,
-        queries: int,
-        length: int,
-        first: int = 0,
-        seed: int = 0,
-        within_groups: float = 0.0,
-        remedy: str = "lower the ways",
-    ) -> None:
-        groups = list(store.groups().values()) if within_groups else [np.arange(len(store))]
-        self.groups = [group for group in groups if len(group) >= ways]
-        if not self.groups:
-            raise FewShotError(
-                f"{ways}-way episodes need {ways} classes, but "
-                + (f"the largest group of the {split} split" if within_groups else f"the {split} split")
-                + f" has {max((len(group) for group in groups), default=0)}: {remedy}"
-            )
-        drawn = np.concatenate(self.groups) if within_groups in (0, 1) else np.arange(len(store))
-        small = drawn[store.counts[drawn] < shots + queries]
-        if len(small):
-            fewest = sorted(small, key=store.counts.__getitem__)
-            some = listed([f"{store.names[one]} {store.counts[one]}" for one in fewest])
-            raise FewShotError(
-                f"shots + queries = {shots} + {queries} = {shots + queries} images per class, but {len(small)} of the "
-                f"{len(store)} classes of the {split} split have fewer, {some}: "
-                "lower the shots or the queries"
-            )
-        self.store = store
-        self.uneven = np.ptp(store.counts) > 0
-        self.within_groups = within_groups
-        self.ways, self.shots, self.queries = ways, shots, queries
-        self.length, self.first = length, first
-        self._key = (seed, SPLITS.index(split))
-
-    def __len__(self) -> int:
-        return self.length
-
-    def draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws episode ``number``.
-
-        Returns:
-            The classes ``[N]``, and for each class which of its images, ``[N, Q+K]``, queries first.
-        """
-        # Philox is counter-based: a stream of its own per episode, at the price of a few microseconds.
-        rng = np.random.Generator(np.random.Philox(key=self._key, counter=(0, 0, number, 0)))
-        if 0 < self.within_groups < 1 and rng.random() >= self.within_groups:
-            classes = rng.choice(len(self.store), self.ways, replace=False)
-        else:
-            group = self.groups[rng.integers(len(self.groups))] if len(self.groups) > 1 else self.groups[0]
-            classes = group[rng.choice(len(group), self.ways, replace=False)]
-        counts = self.store.counts[classes]
-        order = rng.random((self.ways, counts.max()))
-        if self.uneven:
-            order[np.arange(counts.max()) >= counts[:, None]] = np.inf  # a class has no more than its own
-        return classes, order.argsort(axis=1)[:, : self.queries + self.shots]
-
-    def __getitems__(self, indices: Sequence[int]) -> Episode:
-        """Draws a meta-batch: ``DataLoader`` calls this with the indices of all its tasks at once."""
-        classes, members = (np.stack(parts) for parts in zip(*(self.draw(self.first + index) for index in indices)))
-        labels = torch.arange(self.ways)
-        query, support = (
-            Examples(self.store.gather(classes, part), labels.repeat_interleave(part.shape[2]).repeat(len(classes), 1))
-            for part in np.split(members, [self.queries], axis=2)
-        )
-        return Episode(support, query, torch.from_numpy(classes))
-
-    def __getitem__(self, index: int) -> Episode:
-        """Draws the meta-batch of one task, T = 1."""
-        return self.__getitems__([index])
 
 
 class ImageDataModule(EpisodicDataModule):

@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.table import Table
 from torch import Tensor
 
 from fewshot.algorithms import MANNModule
 from fewshot.checkpoints import read_checkpoint
 from fewshot.data import EpisodicDataModule
-from fewshot.errors import FewShotError, blaming
+from fewshot.errors import FewShotError
 from fewshot.evaluation.fingerprint import versions, weights
 from fewshot.evaluation.load import load
 from fewshot.evaluation.measure import Accelerator, Row, write_csv
 from fewshot.evaluation.plan import named, typed
-from fewshot.files import write_json
-from fewshot.metrics import EpisodeStatistics
+from fewshot.evaluation.without_trainer import batches_for_test, device_of, restored
+from fewshot.files import make_folder, write_json
+from fewshot.metrics import summarised
 from fewshot.objectives import CLASSIFICATION
 from fewshot.quiet import quietly
 from fewshot.shipped import checkpoint_path
@@ -56,13 +56,12 @@ def instances(
         FewShotError: If the checkpoint or an option is wrong, or it is of another learner.
     """
     path = checkpoint_path(ckpt_path)
-    with blaming("--accelerator"), quietly():
-        device = Fabric(accelerator=accelerator, devices=1).device
+    device = device_of(accelerator)
+    make_folder(folder)
     with named(path), quietly():
         module, episodes = remembering(path, typed({"test_shots": 1, "test_queries": 9, **data}, {}, trust))
         accuracies = by_instance(module.to(device), episodes)
     rows = [row(number, accuracy) for number, accuracy in enumerate(accuracies.T, start=1)]
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "instances.json", {"instances": rows, "weights": weights(module), **versions()})
     write_csv(folder / "instances.csv", rows, list(rows[0]))
     console().print(table(rows, module.outputs))
@@ -85,30 +84,19 @@ def remembering(path: Path, options: Sequence[str]) -> tuple[MANNModule, Episodi
         raise FewShotError(f"{module.title} reads no sequence: instances takes checkpoints of MANNModule")
     if module.outputs != data.spec.test_outputs:
         raise FewShotError(f"it was trained at {module.outputs} ways, and the data have {data.spec.test_outputs}")
-    checkpoint = read_checkpoint(path)
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
-    return module.eval(), data
+    return restored(module, read_checkpoint(path)), data
 
 
 def by_instance(module: MANNModule, data: EpisodicDataModule) -> Tensor:
     """The accuracy at each instance of a class in each test episode, ``[episodes, instances]``; orders are seeded."""
-    data.prepare_data()
-    data.setup("test")
-    scores = []
     with torch.random.fork_rng():
         torch.manual_seed(data.seed)
-        for batch in data.test_dataloader():
-            episode = data.on_after_batch_transfer(data.transfer_batch_to_device(batch, module.device, 0), 0)
-            scores.append(module.instances(episode).cpu())
-    return torch.cat(scores)
+        return torch.cat([module.instances(episode).cpu() for episode in batches_for_test(data, module.device)])
 
 
 def row(instance: int, accuracies: Tensor) -> Row:
     """The mean over the episodes at one instance, with its confidence half-width."""
-    statistics = EpisodeStatistics()
-    statistics.update(accuracies)
-    mean, _, ci95, episodes = statistics.summary()
+    mean, _, ci95, episodes = summarised(accuracies)
     return {"instance": instance, "accuracy": mean, "ci95": ci95, "episodes": episodes}
 
 

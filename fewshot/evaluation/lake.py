@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
@@ -16,13 +15,14 @@ from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import read_checkpoint
 from fewshot.data import EpisodicDataModule, ImageStore, OmniglotDataModule
 from fewshot.episodes import Episode, Examples
-from fewshot.errors import FewShotError, blaming
+from fewshot.errors import FewShotError
 from fewshot.evaluation.fingerprint import versions, weights
-from fewshot.evaluation.load import load, restored
+from fewshot.evaluation.load import load
 from fewshot.evaluation.measure import Accelerator, Row, write_csv
 from fewshot.evaluation.plan import named, tell_apart, typed
+from fewshot.evaluation.without_trainer import device_of, restored
 from fewshot.files import make_folder, write_json
-from fewshot.metrics import EpisodeStatistics
+from fewshot.metrics import summarised
 from fewshot.objectives import CLASSIFICATION
 from fewshot.quiet import quietly
 from fewshot.shipped import checkpoint_path
@@ -88,8 +88,7 @@ def lake(
         few = "an ensemble needs at least two checkpoints" if ensemble else "no checkpoint to test: give some"
         raise FewShotError(f"{few}, as in --ckpt_paths [a.ckpt,b.ckpt]")
     runs, paths = read_runs(), [checkpoint_path(path) for path in ckpt_paths]
-    with blaming("--accelerator"), quietly():
-        device = Fabric(accelerator=accelerator, devices=1).device
+    device = device_of(accelerator)
     make_folder(folder)
     rows, said = [], []
     for path in track(paths, description="Testing", console=console()):
@@ -210,9 +209,7 @@ def error_rates(said: Tensor) -> Tensor:
 
 def row(name: str, errors: Tensor) -> Row:
     """One result: the mean of the runs' errors, with its confidence half-width over the runs."""
-    statistics = EpisodeStatistics()
-    statistics.update(errors)
-    mean, _, ci95, runs = statistics.summary()
+    mean, _, ci95, runs = summarised(errors)
     return {"name": name, "error": mean, "ci95": ci95, "runs": runs, "errors": errors.tolist()}
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY, read_checkpoint
@@ -11,8 +11,6 @@ from fewshot.data import EpisodicDataModule
 from fewshot.networks import without_weights
 from fewshot.parser import Parser, link
 from fewshot.trust import options_of, trusted_by
-
-Learner = TypeVar("Learner", bound=EpisodicModule)
 
 
 class Loaded(NamedTuple):
@@ -60,18 +58,3 @@ def made(record: dict[str, Any], options: Sequence[str] = ()) -> Loaded:
     options_json = parser.dump(config, format="json", skip_link_targets=False)
     parts.model.options = json.loads(options_json)["model"]
     return Loaded(record["name"], parts.model, parts.data, options_json)
-
-
-def restored(module: Learner, checkpoint: dict[str, Any]) -> Learner:
-    """A checkpoint's learner with what it has learned, in evaluation mode, for whoever tests without a Trainer.
-
-    Args:
-        module: The learner with untrained weights, as :func:`load` makes it.
-        checkpoint: What :func:`fewshot.checkpoints.read_checkpoint` reads.
-
-    Raises:
-        FewShotError: If the checkpoint is of another learner or another network.
-    """
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
-    return module.eval()

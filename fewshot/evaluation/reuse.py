@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.progress import track
 
 from fewshot.algorithms import AdaptingModule
 from fewshot.checkpoints import read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
-from fewshot.errors import FewShotError, blaming
+from fewshot.errors import FewShotError
 from fewshot.evaluation.freezing import HEAD, NOTHING, blocks, frozen_parts, nil, partial_loop
 from fewshot.evaluation.layers import before_and_after
-from fewshot.evaluation.load import load, restored
+from fewshot.evaluation.load import load
 from fewshot.evaluation.measure import Accelerator, Row
 from fewshot.evaluation.plan import named, tell_apart, typed
 from fewshot.evaluation.reuse_report import EVERYTHING, NIL, Reuse, write_reuse
 from fewshot.evaluation.similarity import cca, linear_cka
+from fewshot.evaluation.without_trainer import batches_for_test, device_of, restored
 from fewshot.files import finite, make_folder
-from fewshot.metrics import EpisodeStatistics, paired_difference
+from fewshot.metrics import paired_difference, summarised
 from fewshot.objectives import CLASSIFICATION
 from fewshot.quiet import quietly
 from fewshot.shipped import checkpoint_path
@@ -68,8 +68,7 @@ def reuse(
     if not ckpt_paths:
         raise FewShotError("no checkpoint to ask: give some, as in --ckpt_paths [a.ckpt,b.ckpt]")
     make_folder(folder)
-    with blaming("--accelerator"), quietly():
-        device = Fabric(accelerator=accelerator, devices=1).device
+    device = device_of(accelerator)
     paths = [checkpoint_path(path) for path in ckpt_paths]
     names, found = [], []
     for path in track(paths, description="Asking", console=console()):
@@ -95,8 +94,6 @@ def _trained(path: Path, options: Sequence[str]) -> tuple[str, AdaptingModule, E
             f"{module.title} takes no gradient steps: there is nothing to freeze. Ask MAML or a relative"
         )
     checkpoint = read_checkpoint(path)
-    data.prepare_data()
-    data.setup("test")
     return name, restored(module, checkpoint), data, checkpoint["global_step"]
 
 
@@ -106,8 +103,7 @@ def _ask(module: AdaptingModule, data: EpisodicDataModule, compared: int, about:
     variants = frozen_parts(parts, list(module.adapted_parameters()))
     scores: dict[str, list[float]] = defaultdict(list)
     alike: dict[str, dict[str, list[float]]] = {part: {"cka": [], "cca": []} for part in parts}
-    for batch in data.test_dataloader():
-        episode = data.transfer_batch_to_device(data.on_after_batch_transfer(batch, 0), module.device, 0)
+    for episode in batches_for_test(data, module.device):
         for name, outputs in _outputs(module, episode, variants).items():
             scores[name] += module.objective.judge(outputs, episode.query.y).tolist()
         seen = len(alike[HEAD]["cka"])
@@ -155,9 +151,7 @@ def _places(features: torch.Tensor) -> torch.Tensor:
 
 
 def _mean(kind: str, values: Sequence[float]) -> Row:
-    statistics = EpisodeStatistics()
-    statistics.update(torch.tensor(values))
-    mean, _, ci95, _ = statistics.summary()
+    mean, _, ci95, _ = summarised(values)
     return {kind: mean, f"{kind}_ci95": ci95}
 
 

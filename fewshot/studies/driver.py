@@ -41,6 +41,11 @@ def train(name: str, config: Path, options: Mapping[str, str], folder: Path, max
     run(words)
 
 
+def best(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The checkpoints of the best validation of some runs."""
+    return [folder / "checkpoints" / name / "best.ckpt" for name in names]
+
+
 def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accuracy", smoothing: float = 0.6) -> None:
     """Lays the training curves of some runs over one another."""
     place = folder / "results" / "curves" / picture.stem

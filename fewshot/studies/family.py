@@ -14,12 +14,11 @@ from fewshot.data import SinusoidDataModule
 from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.measure import Row, shown
-from fewshot.files import write_text
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import fits_grid, save
-from fewshot.studies.driver import config_of, draw, train
+from fewshot.studies.driver import best, config_of, draw, train
 from fewshot.studies.meta_loss import THETA, descent_directions, meta_loss_figure, minima
-from fewshot.studies.tables import hardware, markdown, sections
+from fewshot.studies.tables import markdown, write_tables
 
 Part = Literal["sinusoid", "omniglot", "meta_loss"]
 
@@ -107,13 +106,7 @@ def family(
         tables |= omniglot(folder, report, {"test_episodes": episodes, **({} if root is None else {"root": str(root)})})
     if "meta_loss" in parts:
         tables |= meta_loss(report)
-    write_text(report / "tables.md", f"Tables of `make family`: {hardware()}.\n\n{sections(tables)}")
-    print(f"Tables and figures: {report}")
-
-
-def best(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The checkpoints of the best validation."""
-    return [folder / "checkpoints" / name / "best.ckpt" for name in names]
+    write_tables(report, "family", tables)
 
 
 def sinusoid(folder: Path, report: Path, episodes: int) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """``make feature_reuse``: what of MAML adapts, on Omniglot and on sinusoids, trained and on the way there."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot.checkpoints import read_checkpoint
@@ -9,11 +8,10 @@ from fewshot.evaluation import reuse
 from fewshot.evaluation.freezing import HEAD, NOTHING, up_to
 from fewshot.evaluation.measure import Row, drawn
 from fewshot.evaluation.reuse_report import EVERYTHING, NIL, Reuse, freezing_figure, plus_minus, similarity_figure
-from fewshot.files import write_text
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure, save
-from fewshot.studies.driver import config_of, draw, train
-from fewshot.studies.tables import hardware, markdown, sections
+from fewshot.studies.driver import best, config_of, draw, train
+from fewshot.studies.tables import markdown, write_tables
 
 OMNIGLOT: dict[str, dict[str, str]] = {
     "maml": {},
@@ -71,13 +69,7 @@ def feature_reuse(
         tables |= training(found, f"{name}, as training goes on", report / f"{name}_training.png")
     draw(list(OMNIGLOT), folder, report / "curves.png")
     draw([SINUSOID], folder, report / "curves_sinusoid.png", tag="val/mse")
-    write_text(report / "tables.md", f"Tables of `make feature_reuse`: {hardware()}.\n\n{sections(tables)}")
-    print(f"Tables and figures: {report}")
-
-
-def best(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The checkpoints of the best validation."""
-    return [folder / "checkpoints" / name / "best.ckpt" for name in names]
+    write_tables(report, "feature_reuse", tables)
 
 
 def on_the_way(folder: Path, name: str) -> list[Path]:

@@ -9,10 +9,9 @@ from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
-from fewshot.files import write_text
 from fewshot.objectives import NOT_FINITE
-from fewshot.studies.driver import config_of, draw, train
-from fewshot.studies.tables import hardware, markdown, sections
+from fewshot.studies.driver import best, config_of, draw, train
+from fewshot.studies.tables import markdown, write_tables
 
 STARTS = ("0.04", "0.4", "4.0")
 """The inner learning rates of the assignment; 2.0 is 0.4 if the loss is a mean where the paper summed."""
@@ -78,15 +77,12 @@ def homework(
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     figures(folder, report)
-    write_text(report / "tables.md", f"Tables of `make homework`: {hardware()}.\n\n{tables(folder, tested)}")
-    print(f"Tables and figures: {report}")
+    write_tables(report, "homework", tables(folder, tested))
 
 
 def test(folder: Path, data: dict[str, object]) -> Tested:
     """Tests the trained learners, as far as that has not been done."""
-    best = {name: folder / "checkpoints" / name / "best.ckpt" for name in RUNS}
-    maml, twenty = [best[name] for name in MAML], [best[name] for name in TWENTY]
-    both = [best["maml_0.4"], best["protonet"]]
+    maml, twenty, both = (best(folder, names) for names in (MAML, TWENTY, ["maml_0.4", "protonet"]))
     results, inductive = folder / "results", {"batch_norm": "inductive"}
     return Tested(
         steps=sweep(maml, adaptation_steps=STEPS, folder=results / "steps", data=data),
@@ -112,11 +108,11 @@ def figures(folder: Path, report: Path) -> None:
         shutil.copy(folder / "results" / picture, report / picture.replace("/", "_"))
 
 
-def tables(folder: Path, tested: Tested) -> str:
-    """All tables, in Markdown."""
+def tables(folder: Path, tested: Tested) -> dict[str, str]:
+    """All tables, in Markdown, by their titles."""
     fair = [row | {"name": "maml_0.4, inductive"} for row in tested.shots_inductive]
     fair += [row for row in tested.shots if row["name"] == "protonet"]
-    shown = {
+    return {
         "Runs": runs_table(folder, tested),
         "Fixed and learned": pairs_table(pair for pair in tested.pairs if (pair["first"], pair["second"]) in PAIRS),
         "More support examples": shots_table(tested.shots, tested.ahead),
@@ -125,7 +121,6 @@ def tables(folder: Path, tested: Tested) -> str:
         "Learned rates": rates_table(folder),
         "20-way": pairs_table(tested.twenty_pairs),
     }
-    return sections(shown)
 
 
 def runs_table(folder: Path, tested: Tested) -> str:

@@ -8,12 +8,11 @@ from fewshot.algorithms import EpisodicModule
 from fewshot.evaluation import read_curve, reuse, sweep
 from fewshot.evaluation.measure import Row
 from fewshot.evaluation.reuse_report import NIL
-from fewshot.files import write_text
 from fewshot.plots import save
-from fewshot.studies.driver import config_of, train
+from fewshot.studies.driver import best, config_of, train
 from fewshot.studies.figures import Figure, published, shown, write_figures
 from fewshot.studies.methods_figure import methods_figure
-from fewshot.studies.tables import hardware, markdown, sections
+from fewshot.studies.tables import markdown, write_tables
 
 SETTINGS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 """Ways and shots."""
@@ -108,20 +107,14 @@ def methods(
     write_figures(report / "measured.tsv", measured)
     save(methods_figure(published(), measured), report / "methods.png")
     tables = {"Accuracy": accuracy_table(published(), measured), "Costs": costs_table(folder, rows)}
-    write_text(report / "tables.md", f"Tables of `make methods`: {hardware()}.\n\n{sections(tables)}")
-    print(f"Tables and figures: {report}")
-
-
-def best(folder: Path, name: str) -> Path:
-    """The checkpoint of the best validation of a run."""
-    return folder / "checkpoints" / name / "best.ckpt"
+    write_tables(report, "methods", tables)
 
 
 def _tested(folder: Path, name: str, ways: int, data: Mapping[str, object]) -> list[Row]:
     """A run tested at one number of ways and all numbers of shots."""
     place = folder / "results" / f"{name}_{ways}"
     shots = [shots for own, shots in SETTINGS if own == ways]
-    return sweep([best(folder, name)], shots=shots, folder=place, data={**data, "test_ways": ways})
+    return sweep(best(folder, [name]), shots=shots, folder=place, data={**data, "test_ways": ways})
 
 
 def _measured(name: str, row: Row) -> Figure:
@@ -137,7 +130,7 @@ def _nil(folder: Path, data: Mapping[str, object]) -> list[Figure]:
     for ways, shots in SETTINGS:
         if ways in TRAININGS[NIL_OF].ways:
             place = folder / "results" / f"nil_{ways}_{shots}"
-            found = reuse([best(folder, NIL_OF)], 2, place, {**data, "test_shots": shots})
+            found = reuse(best(folder, [NIL_OF]), 2, place, {**data, "test_shots": shots})
             (row,) = (row for row in found.freezing if row["frozen"] == NIL)
             accuracy, ci95 = (round(100 * row[key], 2) for key in ("score", "score_ci95"))
             figures.append(Figure(NIL, 2020, ways, shots, accuracy, ci95, "make methods", f"{NIL_OF}, transductive"))
@@ -165,7 +158,8 @@ def costs_table(folder: Path, rows: Mapping[tuple[str, int], Sequence[Row]]) -> 
     lines = []
     for (name, ways), own in rows.items():
         curve = read_curve(folder / "logs" / name, "val/accuracy")
-        weights = sum(weight.numel() for weight in EpisodicModule.load_from_checkpoint(best(folder, name)).parameters())
+        (checkpoint,) = best(folder, [name])
+        weights = sum(weight.numel() for weight in EpisodicModule.load_from_checkpoint(checkpoint).parameters())
         times = (f"{1000 * row['seconds'] / row['episodes']:.1f}" for row in own)
         lines.append((name, ways, curve.steps[-1], f"{curve.minutes[-1]:.1f}", *times, f"{weights:,}"))
     columns = ("run", "ways", "outer steps", "minutes", "ms, 1-shot episode", "ms, 5-shot episode", "weights")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from fewshot.files import write_text
+
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
@@ -17,6 +19,12 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def sections(tables: Mapping[str, str]) -> str:
     """Tables under their titles."""
     return "\n".join(f"## {title}\n\n{table}" for title, table in tables.items())
+
+
+def write_tables(report: Path, command: str, tables: Mapping[str, str]) -> None:
+    """Writes ``tables.md``, which says what made it and on what, and tells where it is."""
+    write_text(report / "tables.md", f"Tables of `make {command}`: {hardware()}.\n\n{sections(tables)}")
+    print(f"Tables and figures: {report}")
 
 
 def hardware() -> str:

@@ -12,7 +12,7 @@ from fewshot.studies import homework
 def test_every_run_is_one_that_the_command_line_takes(only_parsed, tmp_path, monkeypatch):
     monkeypatch.setattr(homework, "test", lambda *_: None)
     monkeypatch.setattr(homework, "figures", lambda *_: None)
-    monkeypatch.setattr(homework, "tables", lambda *_: "")
+    monkeypatch.setattr(homework, "tables", lambda *_: {})
     homework.homework(folder=tmp_path)
     assert only_parsed == list(homework.RUNS)
 
