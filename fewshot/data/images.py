@@ -27,13 +27,14 @@ class ImageDataModule(EpisodicDataModule):
     A data set of images is a subclass that says how they are loaded, and perhaps how its classes are split.
 
     Attributes:
-        classes: The classes of each split, without rotations.
+        classes: The classes of each split, without rotations and mirror images.
 
     Args:
         ways: Classes per task in training.
         test_ways: Classes per task in validation and test; ``ways`` if not given.
         rotations: Make each image's rotations by 90, 180 and 270 degrees new classes in training.
         test_rotations: Make rotations new classes in validation and test, too.
+        mirrors: Make the mirror images of the training classes, and of their rotations, new classes.
         within_groups: Share of the training tasks, 0 to 1, whose classes are drawn from one group of classes, such as
             an alphabet; ``true`` is all of them.
         test_within_groups: The same in validation and test.
@@ -53,6 +54,7 @@ class ImageDataModule(EpisodicDataModule):
         test_ways: int | None = None,
         rotations: bool = False,
         test_rotations: bool = False,
+        mirrors: bool = False,
         within_groups: bool | float = 0.0,
         test_within_groups: bool | float = 0.0,
         split_seed: int = 0,
@@ -62,7 +64,7 @@ class ImageDataModule(EpisodicDataModule):
         super().__init__(**sizes)
         self.ways = ways
         self.test_ways = ways if test_ways is None else test_ways
-        self.rotations, self.test_rotations = rotations, test_rotations
+        self.rotations, self.test_rotations, self.mirrors = rotations, test_rotations, mirrors
         self.within_groups, self.test_within_groups = within_groups, test_within_groups
         self.split_seed = split_seed
         self.augment = [each_its_own(transform) for transform in augment or ()]
@@ -101,7 +103,8 @@ class ImageDataModule(EpisodicDataModule):
                 part = store.select(members)
                 self.classes[split] = list(part.names)
                 rotate = self.rotations if split == "train" else self.test_rotations
-                self.stores[split] = part.rotated() if rotate else part
+                part = part.rotated() if rotate else part
+                self.stores[split] = part.mirrored() if self.mirrors and split == "train" else part
         self.splits = tuple(self.stores)
         super().setup(stage)
 

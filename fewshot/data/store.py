@@ -9,6 +9,9 @@ from torch import Tensor
 
 from fewshot.errors import FewShotError
 
+MIRRORED = 4
+"""What is added to the right angles of a class that is mirrored."""
+
 
 @dataclass(frozen=True)
 class ImageStore:
@@ -19,7 +22,8 @@ class ImageStore:
         starts: Row of the first image of each class, ``[classes]``.
         counts: Number of images of each class; they follow one another.
         names: A name for each class, ``GROUP/CLASS`` where classes have groups.
-        turns: By how many right angles each class is rotated when its images are gathered.
+        turns: By how many right angles each class is rotated when its images are gathered; 4 more where it is mirrored,
+            left to right, before that.
     """
 
     images: Tensor
@@ -78,7 +82,9 @@ class ImageStore:
         members: dict[str, list[int]] = {}
         for index, (name, turns) in enumerate(zip(self.names, self.turns)):
             group = name.rpartition("/")[0]
-            members.setdefault(f"{group} turned {90 * turns}" if turns else group, []).append(index)
+            mirrored = " mirrored" if turns >= MIRRORED else ""
+            turned = f" turned {90 * (turns % 4)}" if turns % 4 else ""
+            members.setdefault(group + mirrored + turned, []).append(index)
         return {group: np.array(classes) for group, classes in members.items()}
 
     def select(self, classes: Sequence[int]) -> "ImageStore":
@@ -104,6 +110,11 @@ class ImageStore:
         four = self.select([*range(len(self))] * 4)
         return replace(four, turns=four.turns + np.repeat(np.arange(4), len(self)))
 
+    def mirrored(self) -> "ImageStore":
+        """All classes, and behind them their mirror images as new classes."""
+        two = self.select([*range(len(self))] * 2)
+        return replace(two, turns=two.turns + np.repeat([0, MIRRORED], len(self)))
+
     def gather(self, classes: np.ndarray, members: np.ndarray) -> Tensor:
         """The images of a meta-batch.
 
@@ -118,7 +129,10 @@ class ImageStore:
         # NumPy copies whole images faster than torch: as fast for small ones, three times for 2,560 of 84 pixels.
         pixels = self.images.numpy().take(rows.ravel(), axis=0)
         turns = np.broadcast_to(self.turns[classes][..., None], members.shape).ravel()
+        mirrored = np.flatnonzero(turns >= MIRRORED)
+        if len(mirrored):
+            pixels[mirrored] = pixels[mirrored, ..., ::-1]
         for quarters in range(1, 4) if turns.any() else ():
-            turned = np.flatnonzero(turns == quarters)
+            turned = np.flatnonzero(turns % 4 == quarters)
             pixels[turned] = np.rot90(pixels[turned], quarters, axes=(-2, -1))
         return torch.from_numpy(pixels).unflatten(0, (len(classes), -1))

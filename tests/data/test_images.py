@@ -231,8 +231,10 @@ def test_images_come_to_the_network_between_0_and_1():
     assert torch.equal(episode.support.x, data.dataset("val")[0].support.x.float() / 255)
 
 
-@pytest.mark.parametrize(("option", "sizes"), [("rotations", [112, 4, 8]), ("test_rotations", [28, 16, 32])])
-def test_rotations_are_new_classes_where_they_are_asked_for(option, sizes):
+@pytest.mark.parametrize(
+    ("option", "sizes"), [("rotations", [112, 4, 8]), ("mirrors", [56, 4, 8]), ("test_rotations", [28, 16, 32])]
+)
+def test_rotations_and_mirror_images_are_new_classes_where_they_are_asked_for(option, sizes):
     data = ready(Letters(**SMALL, **{option: True}))
     assert [len(data.stores[split]) for split in SPLITS] == sizes
     assert [len(data.classes[split]) for split in SPLITS] == [28, 4, 8]

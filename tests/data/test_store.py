@@ -92,6 +92,16 @@ def test_a_rotation_by_hand():
     assert turned[0].flatten(1).tolist() == [[1, 2, 3, 4], [2, 4, 1, 3], [4, 3, 2, 1], [3, 1, 4, 2]]
 
 
+def test_a_mirror_image_by_hand_and_its_rotations():
+    store = ImageStore.of_rows(torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8), [1], ["a"]).rotated().mirrored()
+    images = store.gather(np.arange(8)[None], np.zeros((1, 8, 1), dtype=int))[0].flatten(1).tolist()
+    assert images[4:] == [[2, 1, 4, 3], [1, 3, 2, 4], [3, 4, 1, 2], [4, 2, 3, 1]]
+    assert len({tuple(image) for image in images}) == 8  # no two changes of a square are the same
+    assert list(store.groups()) == [
+        start + change for start in ("", " mirrored") for change in ("", " turned 90", " turned 180", " turned 270")
+    ]
+
+
 def test_a_rotation_of_images_that_are_not_square_is_refused():
     store = ImageStore.of_rows(torch.zeros(1, 1, 2, 3, dtype=torch.uint8), [1], ["a"])
     with pytest.raises(FewShotError, match="images of 2 x 3 cannot be rotated by 90 degrees: set rotations to false"):
