@@ -1,7 +1,9 @@
 """What the learners share that compare queries with a support set in an embedding: any number of ways and shots."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import product
 from typing import Any
 
 import torch
@@ -11,11 +13,21 @@ from torch import Tensor
 from fewshot.algorithms.base import EpisodicModule
 from fewshot.algorithms.gradients import OuterStep
 from fewshot.episodes import Episode, Examples, Prediction
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, in_range
 from fewshot.networks import Embedding, keeps_running_statistics
 
 IMAGES_AT_ONCE = 128
 """Images to embed at once in an evaluation, where each is judged on its own: fewer fit a processor's cache."""
+
+MOST_SHIFT = 8  # pixels: 289 images in place of one
+
+
+def shifted(images: Tensor, pixels: int) -> Iterator[Tensor]:
+    """Yields images ``[n, C, H, W]`` shifted by every number of pixels up to ``pixels`` each way, 0 moving in."""
+    height, width = images.shape[-2:]
+    padded = F.pad(images, [pixels] * 4)
+    for y, x in product(range(2 * pixels + 1), repeat=2):
+        yield padded[..., y : y + height, x : x + width]
 
 
 def prototypes(support: Examples) -> Tensor:
@@ -56,6 +68,9 @@ class MetricModule(EpisodicModule):
     Args:
         network: The embedding network. Its batch norm has to keep running statistics
             (``Conv4``: ``running_statistics: true``).
+        test_shift: In evaluation, an image is embedded as the mean of what the network makes of it shifted by up to so
+            many pixels each way: 1 is nine images in place of one, and so many times the work. Networks that see
+            coarse grids alone see more of them. 0: the image as it is.
         **shared: The options of every learner.
 
     Raises:
@@ -64,14 +79,16 @@ class MetricModule(EpisodicModule):
 
     exact = False
 
-    def __init__(self, network: Embedding, **shared: Any) -> None:
+    def __init__(self, network: Embedding, test_shift: int = 0, **shared: Any) -> None:
         super().__init__(loss="cross-entropy", **shared)
         if keeps_running_statistics(network) is False:
             raise FewShotError(
                 f"{self.title} needs batch norm with running statistics, or else the tasks of a meta-batch change one "
                 "another's predictions: --model.network.running_statistics true"
             )
+        in_range(0, MOST_SHIFT, test_shift=test_shift)
         self.network = network
+        self.test_shift = test_shift
 
     @abstractmethod
     def compare(self, support: Examples, queries: Tensor) -> Tensor:
@@ -101,11 +118,17 @@ class MetricModule(EpisodicModule):
         """
         tasks, supports = episode.support.y.shape
         images = torch.cat([episode.support.x, episode.query.x], dim=1).flatten(0, 1)  # [T*N*(K+Q), C, H, W]
-        parts = [self.network(part) for part in images.split(at_once or len(images))]
+        parts = [self.features(part) for part in images.split(at_once or len(images))]
         embedded = torch.cat(parts).unflatten(0, (tasks, -1))  # [T, N*(K+Q), D]
         if self.exact:
             embedded = embedded.to(torch.promote_types(embedded.dtype, torch.float32))
         return Examples(embedded[:, :supports], episode.support.y), embedded[:, supports:]
+
+    def features(self, images: Tensor) -> Tensor:
+        """What is compared of images ``[n, C, H, W]``: ``[n, D]``."""
+        if self.training or not self.test_shift:
+            return self.network(images)
+        return torch.stack([self.network(view) for view in shifted(images, self.test_shift)]).mean(0)
 
     def _logits(self, support: Examples, queries: Tensor) -> Tensor:
         with torch.autocast(queries.device.type, enabled=False) if self.exact else nullcontext():
@@ -113,4 +136,5 @@ class MetricModule(EpisodicModule):
 
     def describe(self) -> dict[str, Any]:
         """No steps are taken."""
-        return {"adaptation_steps": 0, "batch_norm": "running"}
+        shift = {"test_shift": self.test_shift} if self.test_shift else {}
+        return {"adaptation_steps": 0, "batch_norm": "running", **shift}

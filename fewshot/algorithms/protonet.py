@@ -2,12 +2,13 @@
 
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot.algorithms.metric import MetricModule, prototypes
-from fewshot.episodes import Examples
-from fewshot.errors import positive
+from fewshot.algorithms.metric import IMAGES_AT_ONCE, MetricModule, prototypes
+from fewshot.episodes import Episode, Examples, Prediction
+from fewshot.errors import in_range, positive
 from fewshot.networks import Embedding
 
 Distance = Literal["euclidean", "cosine"]
@@ -41,6 +42,10 @@ class ProtoNetModule(MetricModule):
             (``Conv4``: ``running_statistics: true``).
         distance: Squared ``euclidean`` distance, as in the paper, or ``cosine`` distance.
         temperature: Logits are minus the distance divided by this; below 1 for the cosine, which spans only 0 to 2.
+        test_refinement_steps: In evaluation, steps of soft k-means that move the prototypes towards the queries, each
+            of which counts for a class as far as it is taken for one: Ren et al., 2018, Meta-Learning for
+            Semi-Supervised Few-Shot Classification, https://arxiv.org/abs/1803.00676. Deviation: what is unlabelled
+            are the queries themselves, which are then judged together: the learner is transductive.
         **shared: The options of every learner.
 
     Raises:
@@ -48,13 +53,45 @@ class ProtoNetModule(MetricModule):
     """
 
     def __init__(
-        self, network: Embedding, distance: Distance = "euclidean", temperature: float = 1.0, **shared: Any
+        self,
+        network: Embedding,
+        distance: Distance = "euclidean",
+        temperature: float = 1.0,
+        test_refinement_steps: int = 0,
+        **shared: Any,
     ) -> None:
         super().__init__(network, **shared)
         positive(temperature=temperature)
+        in_range(0, 1000, test_refinement_steps=test_refinement_steps)
         self.distance = distance
         self.temperature = temperature
+        self.test_refinement_steps = test_refinement_steps
 
     def compare(self, support: Examples, queries: Tensor) -> Tensor:
         """Minus the distances to the prototypes."""
-        return -distances(queries, prototypes(support), self.distance) / self.temperature
+        return self.logits(queries, prototypes(support))
+
+    def logits(self, queries: Tensor, centres: Tensor) -> Tensor:
+        """Minus the distances of queries ``[T, n, D]`` to prototypes ``[T, N, D]``: ``[T, n, N]``."""
+        return -distances(queries, centres, self.distance) / self.temperature
+
+    def predict(self, episode: Episode) -> Prediction:
+        """Compares the queries with the prototypes, which they may have refined."""
+        with torch.no_grad():
+            support, queries = self.embed(episode, IMAGES_AT_ONCE)
+            centres = prototypes(support)
+            for _ in range(self.test_refinement_steps):
+                centres = self.refined(centres, support, queries)
+            return Prediction(self.logits(queries, centres))
+
+    def refined(self, centres: Tensor, support: Examples, queries: Tensor) -> Tensor:
+        """Prototypes ``[T, N, D]`` after a step of soft k-means: means of the supports and of what queries count."""
+        members = F.one_hot(support.y).to(queries.dtype)  # [T, N*K, N]
+        counts = torch.cat([members, self.logits(queries, centres).softmax(-1)], dim=1)  # [T, N*K + n, N]
+        sums = counts.transpose(1, 2) @ torch.cat([support.x, queries], dim=1)
+        return sums / counts.sum(1).unsqueeze(-1)
+
+    def describe(self) -> dict[str, Any]:
+        """What a test did with the prototypes."""
+        steps = self.test_refinement_steps
+        return {**super().describe(), **({"test_refinement_steps": steps} if steps else {})}

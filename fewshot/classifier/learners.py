@@ -35,7 +35,7 @@ class LearnerSource(Source):
         def read(picture: Picture) -> np.ndarray:
             return data.example(picture if isinstance(picture, Image.Image) else open_picture(picture))
 
-        embed: Any = module.network if compares else lambda images: images.flatten(1)
+        embed: Any = module.features if compares else lambda images: images.flatten(1)
         super().__init__(describe, module, embed, read)
         self.learner = module
         self.example_shape = self.example().shape

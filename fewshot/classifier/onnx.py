@@ -30,7 +30,7 @@ class Whole(nn.Module):
         super().__init__()
         module: Any = classifier.source.module
         self.backbone: Any = module if isinstance(module, PretrainedEmbedding) else None
-        self.network: Any = getattr(module, "network", None)
+        self.learner: Any = module if self.backbone is None else None
         self.scores = _scores(classifier)
         self.temperature = classifier.temperature_
 
@@ -39,7 +39,7 @@ class Whole(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities ``[n, N]`` of images ``[n, C, H, W]`` of 0 to 1."""
-        features = both_ways(self._embed, images) if self.backbone is not None else self.network(images)
+        features = both_ways(self._embed, images) if self.backbone is not None else self.learner.features(images)
         return (self.scores(features) / self.temperature).softmax(1)
 
 

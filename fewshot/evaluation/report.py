@@ -93,5 +93,9 @@ class Report(Callback):
             table.add_row("adaptation steps", str(report["adaptation_steps"] or "none"))
         if "batch_norm" in report:
             table.add_row("batch norm", report["batch_norm"])
+        if "test_refinement_steps" in report:
+            table.add_row("prototypes", f"refined by the queries in {report['test_refinement_steps']} steps")
+        if "test_shift" in report:
+            table.add_row("embeddings", f"means over shifts by up to {report['test_shift']} pixels")
         table.add_row("checkpoint", report["checkpoint"] or "none: untrained weights")
         return table

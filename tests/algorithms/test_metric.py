@@ -107,3 +107,20 @@ def test_in_training_the_images_of_all_tasks_share_their_statistics():
 def test_a_network_without_running_statistics_is_refused():
     with pytest.raises(FewShotError, match=r"^ProtoNet needs batch norm with running statistics, or else the tasks"):
         ProtoNetModule(Conv4())
+
+
+class Corner(Identity):
+    """An image's upper left pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, 0, 0]
+
+
+def test_an_embedding_is_the_mean_over_the_shifts_of_its_image_in_evaluation_alone():
+    module = NearestExample(Corner(), test_shift=1)
+    image = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
+    assert module.features(image).item() == 1
+    # Eight shifts bring one of 1, 2, 4, 5 or, from outside, 0 to the corner; as it is, 1 lies there.
+    assert module.eval().features(image).item() == pytest.approx((1 + 2 + 4 + 5) / 9)
+    with pytest.raises(FewShotError, match="test_shift"):
+        NearestExample(Corner(), test_shift=-1)
