@@ -14,6 +14,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input, conv2d_weight, conv3d_input
 
+from fewshot.fast.patches import convolved, weight_gradient
+
 Context = Any  # what autograd hands to a Function
 
 
@@ -74,6 +76,8 @@ class _Convolution(Function):
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, how: Geometry) -> Tensor:
+        if len(w) == x.shape[1] == 1:
+            return convolved(x, w[0], *how)
         if shared(w):
             return as_image(torch.conv3d(as_volume(x, len(w)), volume_weight(w[0]), None, *how.of_volume))
         return torch.conv2d(x, channels_last(w.flatten(0, 1)), None, *how, groups=len(w))
@@ -128,6 +132,8 @@ class _WeightAdjoint(Function):
     def forward(ctx: Context, gy: Tensor, x: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
         ctx.save_for_backward(gy, x)
         ctx.how = how
+        if shape[0] == x.shape[1] == 1:
+            return weight_gradient(gy, x, shape[1:], *how).unsqueeze(0)
         flat = torch.Size([shape[0] * shape[1], *shape[2:]])
         return conv2d_weight(x, flat, gy, *how, groups=shape[0]).unflatten(0, shape[:2])
 

@@ -63,5 +63,5 @@ class Conv4(Embedding):
         """Embeds images ``[n, C, H, W]`` as ``[n, out_features]``."""
         check_images(x, self.in_channels)
         for convolution, norm in zip(self.convolutions, self.norms):
-            x = self.pool(torch.relu(norm(convolution(x), support_size)))
+            x = torch.relu(self.pool(norm(convolution(x), support_size)))  # the other way round is the same, and dearer
         return x.mean(dim=(2, 3)) if self.cells == 1 else F.adaptive_avg_pool2d(x, self.cells).flatten(1)
