@@ -4,6 +4,8 @@ oneDNN's takes two to three times as long, as its kernels go by blocks of channe
 comes out with the channels last in memory.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 BLOCK = 16  # numbers in a vector register: products of nine take three times as long in float32 as those of 16
 
 
-def patches(x: Tensor, kernel: tuple[int, int], stride: int, padding: int) -> Tensor:
+def patches(x: Tensor, kernel: Sequence[int], stride: int, padding: int) -> Tensor:
     """The patches under a kernel of ``[n, 1, H, W]`` as rows, ``[n, H', W', kH*kW]``, filled up to a block with 0."""
     windows = F.pad(x[:, 0], [padding] * 4).unfold(1, kernel[0], stride).unfold(2, kernel[1], stride)
     rows = windows.flatten(3)
