@@ -1,9 +1,10 @@
-# make demo, explore, homework, family, feature_reuse, methods, test, bench, soak, wheel: each sets up .venv, once.
+# make demo, explore, homework, family, feature_reuse, methods, test, docs, bench, soak, wheel:
+# each sets up .venv, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo explore homework family feature_reuse methods test bench soak lint wheel clean
+.PHONY: install demo explore homework family feature_reuse methods test docs bench soak lint wheel clean
 
 install: $(STAMP)
 
@@ -42,6 +43,16 @@ lint: $(STAMP)
 
 test: lint
 	$(VENV)/bin/python -m pytest
+
+# The site is built from links to the pages at their places in the repository: mkdocs reads no folder above its own.
+PAGES := README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff LICENSE docs checkpoints/README.md benchmarks/README.md \
+	notebooks/quickstart.ipynb notebooks/own_images.ipynb
+
+docs: $(STAMP)  # to build/site/index.html
+	$(VENV)/bin/python -m pip install -e ".[docs]"
+	mkdir -p $(sort $(dir $(PAGES:%=build/pages/%)))
+	for page in $(PAGES); do ln -sfn $(CURDIR)/$$page build/pages/$$page; done
+	$(VENV)/bin/mkdocs build --strict
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install -e ".[bench]"
