@@ -12,7 +12,6 @@ from torch import Tensor
 from fewshot.algorithms import ProtoNetModule
 from fewshot.data import OmniglotDataModule
 from fewshot.plots import RIGHT, WRONG, save
-from fewshot.shipped import checkpoint_path
 
 WAYS, QUERIES, EPISODE = 5, 4, 2
 """The episode is one with a mistake in it."""
@@ -24,7 +23,7 @@ def draw() -> Figure:
     data.prepare_data()
     data.setup("test")
     episode = data.on_after_batch_transfer(data.dataset("test", length=1, first=EPISODE).__getitems__([0]), 0)
-    learner = ProtoNetModule.load_from_checkpoint(checkpoint_path("pretrained/protonet_5w1s")).eval()
+    learner = ProtoNetModule.load_from_checkpoint("pretrained/protonet_5w1s")
     guesses = learner.predict(episode).outputs.argmax(-1)[0].tolist()
 
     figure = Figure(figsize=(7, 3.2), dpi=150)
