@@ -17,7 +17,7 @@ def text(page: Path) -> str:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The words of each line of the page's ``bash`` blocks; lines that are only shown are in ``sh`` blocks or indented."""
+    """The words of each line of the page's ``bash`` blocks; what is only shown is in ``sh`` blocks or indented."""
     blocks = re.findall(r"```bash\n(.*?)```", text(page), re.DOTALL)
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
@@ -30,6 +30,11 @@ def python(page: Path) -> list[str]:
 def files(page: Path) -> dict[str, str]:
     """The files that the page shows in full, by their title."""
     return dict(re.findall(r'```python title="(.*?)"\n(.*?)```', text(page), re.DOTALL))
+
+
+def targets(page: Path) -> set[str]:
+    """What ``make`` is told to make."""
+    return set(re.findall(r"(?:`|^    )make (\w+)", text(page), re.MULTILINE))
 
 
 def links(page: Path) -> list[tuple[str, str]]:
