@@ -48,11 +48,11 @@ test: lint
 PAGES := README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff LICENSE docs checkpoints/README.md benchmarks/README.md \
 	notebooks/quickstart.ipynb notebooks/own_images.ipynb
 
-docs: $(STAMP)  # to build/site/index.html
+docs: $(STAMP)  # to build/site; its search works where the folder is served: python -m http.server -d build/site
 	$(VENV)/bin/python -m pip install -e ".[docs]"
 	mkdir -p $(sort $(dir $(PAGES:%=build/pages/%)))
 	for page in $(PAGES); do ln -sfn $(CURDIR)/$$page build/pages/$$page; done
-	$(VENV)/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install -e ".[bench]"
