@@ -18,6 +18,7 @@ from fewshot.studies.family import family
 from fewshot.studies.feature_reuse import feature_reuse
 from fewshot.studies.homework import homework
 from fewshot.studies.methods import methods
+from fewshot.studies.results import results
 from fewshot.telling import one_line_errors
 from fewshot.terminal import make_printable
 
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "family": family,
     "feature_reuse": feature_reuse,
     "methods": methods,
+    "results": results,
 }
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
 
