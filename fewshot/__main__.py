@@ -14,6 +14,9 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word, before and after the command
+    # OpenMP reads it when torch is loaded. Threads that spin while they wait for one another take several times
+    # as long as those that sleep where another process wants the core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from fewshot.cli import main as run
     except RuntimeError as error:
