@@ -7,6 +7,7 @@ from string import ascii_lowercase
 
 import numpy as np
 from bokeh.core.properties import value
+from bokeh.layouts import column
 from bokeh.models import (
     ColumnDataSource,
     CustomJS,
@@ -32,7 +33,7 @@ from fewshot.explore.drawing import (
 )
 from fewshot.explore.race import pixels
 from fewshot.explore.shelf import Learner
-from fewshot.explore.tabs.look import FIRST, GREY, SECOND, below, explained, ink, plot, side_by_side
+from fewshot.explore.tabs.look import FIRST, GREY, SECOND, below, explained, ink, plot, side_by_side, together
 from fewshot.explore.tabs.page import Page
 
 TEXT = (
@@ -119,6 +120,7 @@ class Draw:
     def show(self) -> None:
         """Draws the probabilities after as many steps as the slider says."""
         steps = int(np.clip(self.steps.value, 0, MOST_STEPS))
+        self.chart.legend.visible = any(answer is not None for answer in self.answers)
         for place, (answer, bars) in enumerate(zip(self.answers, self.bars)):
             heights = [] if answer is None else answer[steps].tolist()
             bars.data = {"y": [0.35 + 0.3 * place + number for number in range(len(heights))], "right": heights}
@@ -180,7 +182,7 @@ class Draw:
 
     def make_pad(self) -> figure:
         """The pad to draw on."""
-        pad = plot("", "", x_range=(0, 1), y_range=(0, 1), width=300, height=300, sizing_mode="fixed")
+        pad = plot("", "", x_range=(0, 1), y_range=(0, 1), width=240, height=240, sizing_mode="fixed")
         lines = pad.multi_line("xs", "ys", source=self.strokes, line_width=7, color=GREY, line_cap="round")
         tool = FreehandDrawTool(renderers=[lines])
         pad.add_tools(tool)
@@ -196,7 +198,7 @@ class Draw:
 
     def make_chart(self) -> figure:
         """The probabilities."""
-        chart = plot("probability", "class", x_range=(0, 1), y_range=(2, 0), height=300)
+        chart = plot("probability", "class", x_range=(0, 1), y_range=(2, 0), height=260)
         for bars, colour, choice in zip(self.bars, (FIRST, SECOND), self.choices):
             chart.hbar("y", 0.28, "right", source=bars, color=colour, legend_label=f"{choice.value} ")
         middles = {number + 0.5: letter for number, letter in enumerate(ascii_lowercase[:MOST_CLASSES])}
@@ -208,30 +210,27 @@ class Draw:
     def layout(self) -> UIElement:
         """Everything in its place."""
         page, drawings = self.page, lambda: self.drawings
-        seen = plot("", "", x_range=(0, 1), y_range=(0, 1), aspect_ratio=1, height=None, width=120,
-                    max_width=120)  # fmt: skip
+        seen = plot("", "", x_range=(0, 1), y_range=(0, 1), width=100, height=100, sizing_mode="fixed")
         seen.image("image", 0, 0, 1, 1, source=self.seen, color_mapper=ink())
         keep = [
             page.button(NEW, self.keep, button_type="primary"),
-            page.button(EXAMPLE, self.keep_as_example),
-            self.label,
             page.button("Clear the pad", self.clear),
+            together(page.button(EXAMPLE, self.keep_as_example), self.label),
         ]
         files = [
             page.button("Forget the last", self.forget),
             page.button("Forget all", self.forget_all),
             page.button("Save the set", lambda: self.save("drawings.png", drawings().to_sheet())),
             page.button("Download folders", lambda: self.save("drawings.zip", drawings().to_folders())),
-            below(Div(text="Load a set that was saved:"), self.upload),
+            below(Div(text="Load a set that was saved:"), self.upload, least=250),
         ]
-        kept = below(Div(text="<h3>Kept, as the network sees them</h3>"), self.gallery, least=330)
-        asked = side_by_side(self.pad, below(Div(text="The network sees"), seen))
+        asked = below(together(self.pad, column(Div(text="Seen:"), seen)), side_by_side(*keep), least=330)
+        answered = below(side_by_side(*self.choices, self.steps), self.chart, self.said, least=330)
         tab = below(
             explained(TEXT),
-            side_by_side(below(asked, side_by_side(*keep), least=330), kept),
-            side_by_side(*self.choices, self.steps),
-            self.chart,
-            self.said,
+            side_by_side(asked, answered),
+            Div(text="<h3>Kept, as the network sees them</h3>"),
+            self.gallery,
             side_by_side(*files),
         )
         tab.tags = [self.file]
