@@ -94,7 +94,7 @@ def test_the_probabilities_follow_the_steps(drawn):
         drawn.steps.value = steps
         assert drawn.bars[0].data["right"] == pytest.approx(drawn.answers[0][steps].tolist())
     assert sum(drawn.bars[0].data["right"]) == pytest.approx(1)
-    assert drawn.answers[1][0].tolist() == drawn.answers[1][5].tolist()  # a prototypical network takes no steps
+    assert len(drawn.answers[1]) == 1  # a prototypical network takes no steps
 
 
 def test_with_six_classes_the_learner_of_five_says_so_and_the_other_answers(drawn):

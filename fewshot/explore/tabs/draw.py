@@ -32,7 +32,7 @@ from fewshot.explore.drawing import (
     strokes_of,
 )
 from fewshot.explore.race import pixels
-from fewshot.explore.shelf import Learner
+from fewshot.explore.shelf import Judge, Learner
 from fewshot.explore.tabs.look import FIRST, GREY, SECOND, below, explained, ink, plot, side_by_side, together
 from fewshot.explore.tabs.page import Page
 
@@ -41,7 +41,7 @@ TEXT = (
     "seen before. Then draw one of them again: after every stroke two learners say which it is, from the few examples "
     "that you gave."
 )
-MOST_STEPS = 5  # ten would take MAML 170 ms of a core after every stroke
+MOST_STEPS = 5
 EXAMPLE, NEW = "Keep as example of", "Keep as a new class"
 SAVE = """
 const bytes = Uint8Array.from(atob(cb_obj.data.content[0]), letter => letter.charCodeAt(0));
@@ -60,13 +60,15 @@ class Draw:
     Attributes:
         strokes: What is on the pad, ``xs`` and ``ys``.
         drawings: What was kept.
-        answers: The probabilities by each chosen learner after 0, 1, ... steps; ``None`` where it cannot tell.
+        judges: By the learner's name, what it has become after 0, 1, ... steps on what was kept.
+        answers: The probabilities by each chosen learner after as many; ``None`` where it cannot tell.
     """
 
     def __init__(self, page: Page, learners: dict[str, Learner]) -> None:
         if not learners:
             raise FewShotError("there are no learners of drawings")
         self.page, self.learners, self.drawings = page, learners, DrawingSet()
+        self.judges: dict[str, list[Judge]] = {}
         self.answers: list[np.ndarray | None] = []
         self.strokes = ColumnDataSource({"xs": [], "ys": []})
         self.seen = ColumnDataSource({"image": []})
@@ -101,14 +103,12 @@ class Draw:
         empty = not len(self.strokes.data["xs"])
         self.seen.data = {"image": [] if empty else pixels(as_example(self.drawing())[None])}
         start, failures = time.perf_counter(), []
-        if not empty and len(self.drawings.classes) > 1:
-            support, query = self.drawings.examples(), as_example(self.drawing())
-            for place, choice in enumerate(self.choices):
-                try:
-                    learner = self.learners[str(choice.value)]
-                    self.answers[place] = probabilities(learner, support, query, MOST_STEPS)
-                except FewShotError as error:
-                    failures.append(str(error))
+        for place, choice in enumerate(self.choices if len(self.drawings.classes) > 1 else []):
+            try:
+                judges = self.adapted(str(choice.value))
+                self.answers[place] = None if empty else probabilities(judges, as_example(self.drawing()))
+            except FewShotError as error:
+                failures.append(str(error))
         milliseconds = 1000 * (time.perf_counter() - start)
         self.show()
         if any(answer is not None for answer in self.answers):
@@ -117,12 +117,18 @@ class Draw:
             failures.append("Keep two classes at least, and draw one of them again.")
         self.said.text = html.escape(" ".join(failures))
 
+    def adapted(self, name: str) -> list[Judge]:
+        """A learner after 0, 1, ... steps; they are taken once for what is kept, and not after every stroke."""
+        if name not in self.judges:
+            self.judges[name] = self.learners[name].adapted(self.drawings.examples(), MOST_STEPS)
+        return self.judges[name]
+
     def show(self) -> None:
         """Draws the probabilities after as many steps as the slider says."""
         steps = int(np.clip(self.steps.value, 0, MOST_STEPS))
         self.chart.legend.visible = any(answer is not None for answer in self.answers)
         for place, (answer, bars) in enumerate(zip(self.answers, self.bars)):
-            heights = [] if answer is None else answer[steps].tolist()
+            heights = [] if answer is None else answer[min(steps, len(answer) - 1)].tolist()
             bars.data = {"y": [0.35 + 0.3 * place + number for number in range(len(heights))], "right": heights}
 
     def keep(self, label: int | None = None) -> None:
@@ -163,7 +169,7 @@ class Draw:
 
     def refresh(self) -> None:
         """Draws what was kept, and answers anew."""
-        classes = self.drawings.classes
+        classes, self.judges = self.drawings.classes, {}
         places = [(x, y) for x, own in enumerate(classes) for y in range(len(own))]
         self.kept.data = {
             "image": pixels(self.drawings.examples().x[0]) if classes else [],

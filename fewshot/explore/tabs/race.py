@@ -3,7 +3,8 @@
 import html
 from string import ascii_lowercase
 
-from bokeh.models import ColumnDataSource, Div, PointDrawTool, RadioButtonGroup, TapTool, UIElement
+from bokeh.events import Tap
+from bokeh.models import ColumnDataSource, Div, PointDrawTool, RadioButtonGroup, UIElement
 from bokeh.plotting import figure
 
 from fewshot.explore.race import WAYS, YOU, Race, pixels
@@ -33,14 +34,12 @@ class RaceTab:
         self.page, self.race = page, race
         self.ways = RadioButtonGroup(labels=[f"{ways} characters" for ways in WAYS], active=0, width=240)
         self.query = ColumnDataSource({"image": [], "x": [], "y": []})
-        self.classes = ColumnDataSource(
-            {name: [] for name in ("image", "left", "bottom", "x", "y", "letter", "colour", "width")}
-        )
+        self.classes = ColumnDataSource({name: [] for name in ("image", "left", "bottom", "letter", "colour", "width")})
         self.board = self.make_board()
         self.verdict = Div(css_classes=["big"], sizing_mode="stretch_width", height=28)
         self.table = Div(sizing_mode="stretch_width")
         page.on_change(self.ways, "active", self.begin)
-        page.on_change(self.classes.selected, "indices", self.click)
+        self.board.on_event(Tap, lambda event: page.attempt(lambda: self.click(event.x, event.y)))
         page.on_change(self.query, "data", self.drop)
         page.on_change(page.keys, "data", self.key)
         self.show()
@@ -50,23 +49,26 @@ class RaceTab:
         self.race.begin(WAYS[self.ways.active or 0])
         self.show()
 
-    def click(self) -> None:
-        """A character was clicked: that is the answer, or asks for the next question."""
-        chosen = list(self.classes.selected.indices)
-        if chosen:
-            self.classes.selected.indices = []
-            self.choose(chosen[0])
+    def click(self, x: float, y: float) -> None:
+        """A place of the board was clicked: the character there is the answer; after that, any asks for the next."""
+        if self.race.given:
+            self.choose(0)
+        elif (choice := self.character_at(x, y)) is not None:
+            self.choose(choice)
+
+    def character_at(self, x: float, y: float) -> int | None:
+        """The class at a place of the board, if there is one."""
+        corners = enumerate(zip(self.classes.data["left"], self.classes.data["bottom"]))
+        return next((number for number, (left, bottom) in corners if 0 < x - left < 1 and 0 < y - bottom < 1), None)
 
     def drop(self) -> None:
         """The query was dragged: where it is let go is the answer, and it goes back to its place."""
         corner = self.query.data["x"][0], self.query.data["y"][0]
         if corner == HOME:
             return
-        x, y = (end + SIZE / 2 for end in corner)
-        places = zip(self.classes.data["left"], self.classes.data["bottom"])
-        onto = [number for number, (left, bottom) in enumerate(places) if left < x < left + 1 and bottom < y < bottom + 1]
-        if onto and not self.race.given:
-            self.race.answer(onto[0])
+        choice = self.character_at(corner[0] + SIZE / 2, corner[1] + SIZE / 2)
+        if choice is not None and not self.race.given:
+            self.race.answer(choice)
         self.show()
 
     def key(self) -> None:
@@ -101,8 +103,6 @@ class RaceTab:
             "image": pixels(support.x[0]),
             "left": left,
             "bottom": bottom,
-            "x": [place + 0.5 for place in left],
-            "y": [place + 0.5 for place in bottom],
             "letter": list(ascii_lowercase[:ways]),
             "colour": [colours.get(number, GREY) for number in range(ways)],
             "width": [5 if number in colours else 1 for number in range(ways)],
@@ -142,15 +142,14 @@ class RaceTab:
         size = {"aspect_ratio": 1.0, "height": None, "max_width": 460}
         classes = plot("", "", x_range=(-0.1, COLUMNS + 0.1), y_range=(-1.1, 2.1), **size)
         classes.image("image", "left", "bottom", 0.94, 0.94, source=self.classes, color_mapper=ink())
-        boxes = classes.rect("x", "y", 0.94, 0.94, source=self.classes, fill_alpha=0.01, fill_color=GREY,
-                             line_color="colour", line_width="width")  # fmt: skip
-        boxes.nonselection_glyph = None
+        classes.block("left", "bottom", 0.94, 0.94, source=self.classes, fill_color=None, line_color="colour",
+                      line_width="width")  # fmt: skip
         classes.text("left", "bottom", "letter", source=self.classes, x_offset=4, text_color="#57606a",
                      text_font_size="13px")  # fmt: skip
         classes.block(*HOME, SIZE, SIZE, fill_color=None, line_color=FIRST, line_width=3)
         query = classes.image("image", "x", "y", SIZE, SIZE, source=self.query, color_mapper=ink())
         drag = PointDrawTool(renderers=[query], add=False)
-        classes.add_tools(TapTool(renderers=[boxes]), drag)
+        classes.add_tools(drag)
         classes.toolbar.active_drag = drag
         return classes
 
