@@ -182,6 +182,6 @@ def png(pixels: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def probabilities(judges: Iterable[Judge], query: Tensor) -> np.ndarray:
-    """What a learner makes of a drawing ``[1, 28, 28]`` after each of its steps: ``[S + 1, N]``."""
-    return torch.stack([judge(query[None, None])[0, 0].softmax(-1) for judge in judges]).numpy()
+def probabilities(judge: Judge, drawing: Tensor) -> np.ndarray:
+    """What a learner makes of a drawing ``[1, 28, 28]``: the probability of each class, ``[N]``."""
+    return judge(drawing[None, None])[0, 0].softmax(-1).numpy()

@@ -35,7 +35,7 @@ def port() -> int:
 
 @pytest.fixture(scope="session")
 def server(shelf: Shelf, port: int) -> Iterator[Server]:
-    """The page's server, in a thread of its own; it forgets in a second those who have left."""
+    """The page's server, in a thread of its own; it soon forgets those who have left."""
     made: Queue[Server] = Queue()
 
     def serve() -> None:
@@ -45,7 +45,7 @@ def server(shelf: Shelf, port: int) -> Iterator[Server]:
         server.stop()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fewshot.explore.server.FORGET_AFTER", 1000)
+        patch.setattr("fewshot.explore.server.FORGET_AFTER", 1500)
         thread = Thread(target=serve, daemon=True)
         thread.start()
         server = made.get(timeout=60)

@@ -61,7 +61,7 @@ class Draw:
         strokes: What is on the pad, ``xs`` and ``ys``.
         drawings: What was kept.
         judges: By the learner's name, what it has become after 0, 1, ... steps on what was kept.
-        answers: The probabilities by each chosen learner after as many; ``None`` where it cannot tell.
+        answers: The probabilities by each chosen learner after the chosen steps; ``None`` where it cannot tell.
     """
 
     def __init__(self, page: Page, learners: dict[str, Learner]) -> None:
@@ -83,7 +83,7 @@ class Draw:
         self.upload = FileInput(accept=".png", width=220)
         self.said = Div(sizing_mode="stretch_width")
         page.on_change(self.strokes, "data", self.answer)
-        page.on_change(self.steps, "value", self.show)
+        page.on_change(self.steps, "value", self.answer)
         page.on_change(self.upload, "value", self.load)
         for choice in self.choices:
             page.on_change(choice, "value", self.answer)
@@ -102,11 +102,13 @@ class Draw:
             item.label = value(str(choice.value))
         empty = not len(self.strokes.data["xs"])
         self.seen.data = {"image": [] if empty else pixels(as_example(self.drawing())[None])}
-        start, failures = time.perf_counter(), []
+        start, failures, steps = time.perf_counter(), [], int(np.clip(self.steps.value, 0, MOST_STEPS))
         for place, choice in enumerate(self.choices if len(self.drawings.classes) > 1 else []):
             try:
                 judges = self.adapted(str(choice.value))
-                self.answers[place] = None if empty else probabilities(judges, as_example(self.drawing()))
+                if not empty:
+                    judge = judges[min(steps, len(judges) - 1)]
+                    self.answers[place] = probabilities(judge, as_example(self.drawing()))
             except FewShotError as error:
                 failures.append(str(error))
         milliseconds = 1000 * (time.perf_counter() - start)
@@ -124,11 +126,10 @@ class Draw:
         return self.judges[name]
 
     def show(self) -> None:
-        """Draws the probabilities after as many steps as the slider says."""
-        steps = int(np.clip(self.steps.value, 0, MOST_STEPS))
+        """Draws the probabilities."""
         self.chart.legend.visible = any(answer is not None for answer in self.answers)
         for place, (answer, bars) in enumerate(zip(self.answers, self.bars)):
-            heights = [] if answer is None else answer[min(steps, len(answer) - 1)].tolist()
+            heights = [] if answer is None else answer.tolist()
             bars.data = {"y": [0.35 + 0.3 * place + number for number in range(len(heights))], "right": heights}
 
     def keep(self, label: int | None = None) -> None:
