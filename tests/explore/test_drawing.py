@@ -50,11 +50,10 @@ def tab(page, shelf):
 
 @pytest.fixture
 def drawn(tab):
-    """The tab after five characters were drawn once each."""
-    layout = tab.layout()
+    """The tab with five characters, drawn once each."""
     for number, name in enumerate(CHARACTERS):
-        tab.strokes.data = by_hand(name, number)
-        press(layout, KEEP)
+        tab.drawings.add(draw(name, number))
+    tab.refresh()
     return tab
 
 
@@ -103,6 +102,7 @@ def test_the_probabilities_follow_the_steps(drawn):
 def test_with_six_classes_the_learner_of_five_says_so_and_the_other_answers(drawn):
     drawn.strokes.data = by_hand("wave", 50)
     press(drawn.layout(), KEEP)
+    assert drawn.strokes.data["xs"] == []
     drawn.strokes.data = by_hand("wave", 51)
     assert "MAML was trained for 5 classes and cannot judge 6" in drawn.said.text
     assert drawn.answers[0] is None
