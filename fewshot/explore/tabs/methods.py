@@ -61,7 +61,7 @@ class MethodsTab:
         made.segment("x", "low", "x", "high", source=self.star, color=COLOURS[3], line_width=2)
         made.scatter("x", "y", source=self.star, marker="star", size=24, color=COLOURS[3])
         made.text("x", "y", "label", source=self.star, text_align="right", x_offset=-14, text_color=COLOURS[3])
-        made.legend.location = "bottom_right"
+        made.legend.location = "bottom_center"
         return made
 
     def layout(self) -> UIElement:

@@ -36,7 +36,7 @@ class RaceTab:
         self.query = ColumnDataSource({"image": [], "x": [], "y": []})
         self.classes = ColumnDataSource({name: [] for name in ("image", "left", "bottom", "letter", "colour", "width")})
         self.board = self.make_board()
-        self.verdict = Div(css_classes=["big"], sizing_mode="stretch_width", height=28)
+        self.verdict = Div(css_classes=["big"], sizing_mode="stretch_width", height=52)
         self.table = Div(sizing_mode="stretch_width")
         page.on_change(self.ways, "active", self.begin)
         self.board.on_event(Tap, lambda event: page.attempt(lambda: self.click(event.x, event.y)))
