@@ -29,12 +29,14 @@ from fewshot.quiet import hide_hints
 from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
 from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
+from fewshot.runs.help import arrange, listing
 from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions
 from fewshot.runs.resuming import Begun
 from fewshot.runs.start import SameStart
 from fewshot.runs.words import checkpoints_of, found, name_of, value_of, without
 
+DOES = {"fit": "Trains a learner.", "test": "Tests a trained learner."}
 AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 """Of those options of the Trainer that it does not check."""
 
@@ -61,6 +63,11 @@ class FewShotCLI(LightningCLI):
             "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "weights_only"},
             "test": {"model", "dataloaders", "datamodule", "weights_only", "verbose"},
         }
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        arrange(parser, subcommand, DOES[subcommand])
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of a run that are neither the Trainer's nor those of model or data."""
@@ -92,6 +99,10 @@ class FewShotCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the options; those of a checkpoint come first, so that what the user types wins."""
         self.words = [str(word) for word in (sys.argv[1:] if args is None else list(args))]
+        listed = listing(self.words, {"model": EpisodicModule, "data": EpisodicDataModule})
+        if listed is not None:
+            print(listed)
+            raise SystemExit(0)
         typed = found(self.words)
         path = value_of("--ckpt_path", typed)
         if path in (None, "last"):
@@ -263,12 +274,11 @@ def prepare() -> None:
     keep_freed_memory()
 
 
-def run(args: list[str] | None = None, description: str | None = None) -> FewShotCLI:
+def run(args: list[str] | None = None) -> FewShotCLI:
     """Runs one command and returns what it used: trainer, model, data.
 
     Args:
         args: The words after ``fewshot``; those of the process if not given.
-        description: What ``--help`` begins with.
 
     Raises:
         FewShotError: If the user made a mistake.
@@ -283,7 +293,7 @@ def run(args: list[str] | None = None, description: str | None = None) -> FewSho
             auto_configure_optimizers=False,
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "fewshot", "description": description or fewshot.__doc__},
+            parser_kwargs={"prog": "fewshot", "description": fewshot.__doc__},
             save_config_callback=SaveOptions,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={

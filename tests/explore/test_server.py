@@ -70,6 +70,6 @@ def test_without_bokeh_the_install_is_told(fails, monkeypatch):
 
 
 def test_the_command_line_does_without_bokeh():
-    code = "import sys, fewshot.cli, json; print(json.dumps([name for name in sys.modules if 'bokeh' in name]))"
+    code = "import sys, fewshot.explore, json; print(json.dumps([name for name in sys.modules if 'bokeh' in name]))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(shown.stdout) == []
