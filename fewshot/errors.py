@@ -15,6 +15,10 @@ class FewShotError(ValueError):
     """
 
 
+class CannotDoError(FewShotError):
+    """What one learner cannot do, and another can, as to judge episodes of other ways than it was trained on."""
+
+
 def at_least_one(**counts: int) -> None:
     """Refuses numbers below 1, and ``None``, which jsonargparse lets through.
 

@@ -1,7 +1,6 @@
 """``fewshot fit`` and ``fewshot test``: LightningCLI."""
 
 import json
-import shlex
 import shutil
 import sys
 import traceback
@@ -26,15 +25,18 @@ from fewshot.fast.allocator import keep_freed_memory
 from fewshot.networks import without_weights
 from fewshot.parser import Parser, link
 from fewshot.quiet import hide_hints
-from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
+from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, Log
 from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
 from fewshot.runs.help import arrange, listing
+from fewshot.runs.intervals import set_intervals
 from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions
+from fewshot.runs.outcome import how_to_go_on, kept, nearby, next_commands
+from fewshot.runs.progress import Introduction, ProgressBar, ProgressLines, on_a_terminal
 from fewshot.runs.resuming import Begun
 from fewshot.runs.start import SameStart
-from fewshot.runs.words import checkpoints_of, found, name_of, value_of, without
+from fewshot.runs.words import checkpoints_of, found, name_of, value_of
 
 DOES = {"fit": "Trains a learner.", "test": "Tests a trained learner."}
 AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
@@ -136,12 +138,7 @@ class FewShotCLI(LightningCLI):
         """Names the run, and sees to it that a short one is validated, too."""
         config = self.config[self.subcommand]
         config.name = name_of(config)
-        steps, interval = config.trainer.max_steps, config.trainer.val_check_interval
-        if isinstance(interval, int):
-            if interval < 1:
-                raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
-            batches = max(1, config.trainer.accumulate_grad_batches)  # of an outer step, which Lightning counts
-            config.trainer.val_check_interval = batches * (min(interval, steps) if steps > 0 else interval)
+        set_intervals(config.trainer, typed=value_of("--trainer.val_check_interval", self.words) is not None)
 
     def instantiate_classes(self) -> None:
         """Makes model, data and Trainer; a backbone's weights are in the checkpoint, if the run begins with one."""
@@ -152,10 +149,11 @@ class FewShotCLI(LightningCLI):
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
         config = self.config[self.subcommand]
         root, folder = Path(config.trainer.default_root_dir or "."), checkpoints_of(config)
+        keeps = config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
         if self.subcommand == "fit":
+            callbacks += [Introduction(folder if keeps else None)]
             callbacks += [StopWhereNotFinite(), SameStart(self.begun.steps if self.begun else 0)]
-        keeps = config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run
         if self.subcommand == "fit" and keeps:
             if config.checkpoint_minutes < 0:
                 raise FewShotError(f"--checkpoint_minutes must not be negative, got {config.checkpoint_minutes}")
@@ -163,12 +161,11 @@ class FewShotCLI(LightningCLI):
             self.best = BestCheckpoint(folder, self.model.objective, resumed)
             callbacks += [self.best, LastCheckpoint(folder, config.checkpoint_minutes)]
         if config.trainer.enable_progress_bar is not False:
-            callbacks.append(ProgressBar())
+            callbacks.append(ProgressBar() if on_a_terminal() else ProgressLines())
+            kwargs["enable_progress_bar"] = on_a_terminal()
         self.trainer_defaults["callbacks"] = callbacks
         if config.trainer.logger in (None, True):
-            self.logger = TensorBoardLogger(
-                root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False
-            )
+            self.logger = Log(root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False)
             kwargs["logger"] = self.logger
         plugins = self.config_init[self.subcommand].trainer.plugins or []
         kwargs["plugins"] = [SafeCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
@@ -222,24 +219,16 @@ class FewShotCLI(LightningCLI):
             if signals.asked():  # during the last outer step
                 raise signals.Stopped(signals.asked())
         except signals.Stopped as stopped:
-            self._tell_what_was_kept()
-            rank_zero_only(print)(self._how_to_go_on(stopped))
+            self._tell(how_to_go_on(stopped, self.trainer.global_step, checkpoints_of(config), self.words))
             raise
-        self._tell_what_was_kept()
+        last = checkpoints_of(config) / LAST
+        if self.best is not None and last.exists():
+            best = self.best.file if self.best.best_model_score is not None else last
+            self._tell(next_commands(self.model, self.trainer, best, self.words))
 
-    def _tell_what_was_kept(self) -> None:
-        if self.best is not None and self.best.best_model_score is not None:
-            score = f"Best: {self.best.monitor} {self.best.best_model_score:.4f} in {self.best.best_model_path}"
-            rank_zero_only(print)(f"{score}\nLogs: {self.trainer.log_dir}")
-
-    def _how_to_go_on(self, stopped: signals.Stopped) -> str:
-        """What was kept, and the command that goes on."""
-        last, steps = checkpoints_of(self.config.fit) / LAST, self.trainer.global_step
-        told = f"Stopped by {stopped.signal.name} after outer step {steps}"
-        if not last.exists() or self.best is None:
-            return f"{told}; nothing was kept."
-        words = ["fewshot", *without(self.words, "--ckpt_path", "--overwrite"), "--ckpt_path", str(last)]
-        return f"{told}. To go on: {shlex.join(words)}"
+    def _tell(self, what_next: str) -> None:
+        logs = f"Logs: {nearby(self.trainer.log_dir)}\n" if self.trainer.logger and self.trainer.log_dir else ""
+        rank_zero_only(print)(f"{kept(self.best)}{logs}{what_next}")
 
     def test(self, **options: Any) -> None:
         """Tests without Lightning's own table: :class:`Report` prints a better one."""
