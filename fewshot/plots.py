@@ -61,9 +61,9 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
     for row, (label, support, images, guesses) in zip(axes, rows):
         row[0].set_ylabel(f"class {label}", rotation=0, ha="right", va="center")
         for axis, image in zip(row, support):
-            _show(axis, image)
+            draw_image(axis, image)
         for axis, image, guess in zip(row[shown:], images, guesses):
-            _show(axis, image)
+            draw_image(axis, image)
             axis.set_xlabel(str(guess), color=RIGHT if guess == label else WRONG, labelpad=1)
     axes[0, 0].text(0, 1.1, "support", transform=axes[0, 0].transAxes)
     heading = axes[0, shown].text(0, 1.1, "query, and its predicted class", transform=axes[0, shown].transAxes)
@@ -94,7 +94,7 @@ def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: 
     return figure
 
 
-def _show(axis: Axes, image: Tensor) -> None:
+def draw_image(axis: Axes, image: Tensor) -> None:
     """Draws an image ``[C, H, W]``."""
     pixels = image.float().clamp(0, 1).movedim(0, -1).numpy(force=True)
     axis.imshow(pixels if pixels.shape[-1] == 3 else pixels[..., 0], cmap="gray_r", vmin=0, vmax=1)

@@ -37,7 +37,8 @@ def sweep(
     TensorBoard's scalars and figure, and prints the table. What was tested before in the same folder is not tested
     again, so an interrupted sweep goes on with what is missing. What a learner cannot do is left out. Trainings of one
     recipe, which differ in --data.train_seed alone, are one row: their mean, its confidence half-width over trainings
-    and episodes, and the standard deviation between them.
+    and episodes, and the standard deviation between them. To train some: for seed in 0 1 2; do fewshot fit --config
+    omniglot_maml --name maml_$seed --seed_everything $seed --data.train_seed $seed; done
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt], or names of those that

@@ -12,7 +12,7 @@ from fewshot.metrics import difference_of_means
 
 
 def test_trainings_of_one_recipe_are_one_row(tmp_path, maml, capsys):
-    for seed in (0, 1):  # the loop of docs/algorithms.md
+    for seed in (0, 1):  # as in the loop of fewshot sweep --help
         main(["fit", "--config=glyphs_protonet", f"--name=proto_{seed}", f"--seed_everything={seed}",
               f"--data.train_seed={seed}", *TINY, *SMALL_NETWORK, f"--trainer.default_root_dir={tmp_path}",
               "--trainer.logger=false"])  # fmt: skip
