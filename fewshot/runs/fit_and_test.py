@@ -1,11 +1,9 @@
 """``fewshot fit`` and ``fewshot test``: LightningCLI."""
 
 import json
-import shutil
 import sys
-import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +23,16 @@ from fewshot.fast.allocator import keep_freed_memory
 from fewshot.networks import without_weights
 from fewshot.parser import Parser, link
 from fewshot.quiet import hide_hints
+from fewshot.runs.arguments import add_options, arrange, listing
 from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, Log
 from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
-from fewshot.runs.help import arrange, listing
 from fewshot.runs.intervals import set_intervals
 from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions
 from fewshot.runs.outcome import how_to_go_on, kept, nearby, next_commands
 from fewshot.runs.progress import Introduction, ProgressBar, ProgressLines, on_a_terminal
+from fewshot.runs.refused import remove_empty, while_restoring
 from fewshot.runs.resuming import Begun
 from fewshot.runs.start import SameStart
 from fewshot.runs.words import checkpoints_of, found, name_of, value_of
@@ -73,29 +72,7 @@ class FewShotCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of a run that are neither the Trainer's nor those of model or data."""
-        parser.add_argument(
-            "--name",
-            type=str | None,
-            help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
-        )
-        parser.add_argument(
-            "--overwrite",
-            type=bool,
-            default=False,
-            help="fit: replace the checkpoints of an earlier run of this name.",
-        )
-        parser.add_argument(
-            "--checkpoint_minutes",
-            type=float,
-            default=10.0,
-            help="fit: renew last.ckpt at least so often, beside after every validation.",
-        )
-        parser.add_argument(
-            "--trust",
-            type=list[str],
-            default=[],
-            help="Modules of your own, as in [my.module], whose classes a checkpoint may use without your typing them.",
-        )
+        add_options(parser)
         link(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -241,20 +218,10 @@ class FewShotCLI(LightningCLI):
             method(**options)
         except BaseException as error:
             if self.logger is not None and not SaveOptions.began(self.logger):
-                folder = Path(self.logger.log_dir)
-                shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):
-                    for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty
-                        parent.rmdir()
-            if isinstance(error, Exception) and not isinstance(error, FewShotError) and _while_restoring(error):
+                remove_empty(Path(self.logger.log_dir))
+            if isinstance(error, Exception) and not isinstance(error, FewShotError) and while_restoring(error):
                 raise FewShotError(f"{options.get('ckpt_path')} cannot be restored: {gist(error)}") from error
             raise
-
-
-def _while_restoring(error: BaseException) -> bool:
-    """Whether Lightning was restoring a checkpoint when an exception was raised."""
-    frames = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any("restore" in code.co_name and code.co_filename.endswith("checkpoint_connector.py") for code in frames)
 
 
 def prepare() -> None:

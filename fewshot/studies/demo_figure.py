@@ -25,7 +25,7 @@ def demo_figure(curves: Mapping[str, Curve], episode: Episode, prediction: Predi
     """
     figure = Figure(figsize=(12.5, 5.4), layout="constrained")
     figure.suptitle(title)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))  # type: ignore[misc]
     ways = len(episode.support.y[0].unique())
     _draw_curves(left.subplots(), curves, 100 / ways)
     assert prediction.before is not None

@@ -1,4 +1,4 @@
-"""What ``--help`` shows: fewshot's own options first, Lightning's after them; and the classes that there are."""
+"""The options of a run that are fewshot's own, the order of all in ``--help``, and the classes that there are."""
 
 import inspect
 import shutil
@@ -18,6 +18,33 @@ CKPT_PATH = {
     "fit": "The checkpoint to go on with: a file, or 'last' for this run's own, if there is one.",
     "test": "The checkpoint to test: a file, the name of one that comes with fewshot, or 'last' for this run's own.",
 }
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Adds the options of a run that are neither the Trainer's nor those of model or data."""
+    parser.add_argument(
+        "--name",
+        type=str | None,
+        help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
+    )
+    parser.add_argument(
+        "--overwrite",
+        type=bool,
+        default=False,
+        help="fit: replace the checkpoints of an earlier run of this name.",
+    )
+    parser.add_argument(
+        "--checkpoint_minutes",
+        type=float,
+        default=10.0,
+        help="fit: renew last.ckpt at least so often, beside after every validation.",
+    )
+    parser.add_argument(
+        "--trust",
+        type=list[str],
+        default=[],
+        help="Modules of your own, as in [my.module], whose classes a checkpoint may use without your typing them.",
+    )
 
 
 def arrange(parser: ArgumentParser, command: str, does: str) -> None:
