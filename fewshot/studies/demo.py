@@ -16,7 +16,7 @@ from fewshot.terminal import console
 
 ALGORITHMS = {"MAML": "glyphs_maml", "ProtoNet": "glyphs_protonet"}
 SHOTS = (1, 5)
-TITLE = "5-way 1-shot: told one example of each of five characters, which of them is it?"
+TITLE = "Glyphs, 5-way 1-shot: told one example of each of five characters, which of them is it?"
 
 
 def demo(

@@ -37,7 +37,7 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Curve], chance: float) -> None
     for name, (steps, values, _) in curves.items():
         axis.plot(steps, [100 * value for value in values], "o-", markersize=4, label=name)
     axis.axhline(chance, color="gray", linestyle="--", linewidth=1, label=f"chance: {chance:.0f} %")
-    axis.set(xlabel="outer step of the training", ylabel="accuracy (%)", ylim=(0, 100))
+    axis.set(xlabel="outer step of the training", ylabel="accuracy (%)", xlim=(0, None), ylim=(0, 100))
     axis.set_title("Accuracy on characters that were not trained on", fontsize="medium")
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right", fontsize="small")
@@ -49,7 +49,10 @@ def _draw_episode(figure: SubFigure, episode: Episode, before: Tensor, after: Te
     labels = support.y[0].unique().tolist()
     shots = int((support.y[0] == labels[0]).sum())
     axes = figure.subplots(len(labels), shots + QUERIES, squeeze=False)
-    figure.suptitle("One test episode, and what MAML takes each query for:\nclass before → after adaptation", size=10)
+    figure.suptitle(
+        "One test episode, and what MAML takes each query for:\nclass before → after adaptation, green if right",
+        size=10,
+    )
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
