@@ -5,7 +5,7 @@ from typing import Any
 from fewshot.errors import FewShotError
 
 POINTS = 5
-"""How often a short training is validated at least, so that there is a curve to draw."""
+"""How often a training is validated at least, to draw a curve; one of fewer steps is validated at its end."""
 
 LOGGED = 20
 """How often its loss is logged."""
@@ -29,6 +29,6 @@ def set_intervals(trainer: Any, typed: bool) -> None:
     if interval < 1:
         raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
     if steps > 0:
-        interval = min(interval, steps if typed else max(1, steps // POINTS))
+        interval = min(interval, steps // POINTS if steps >= POINTS and not typed else steps)
     batches = max(1, trainer.accumulate_grad_batches)  # of an outer step, which Lightning counts
     trainer.val_check_interval = batches * interval
