@@ -1,10 +1,10 @@
-# make demo, explore, homework, family, feature_reuse, methods, test, docs, bench, soak, wheel:
+# make demo, explore, homework, family, feature_reuse, methods, results, test, docs, bench, soak, wheel:
 # each sets up .venv, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo explore homework family feature_reuse methods test docs bench soak lint wheel clean
+.PHONY: install demo explore homework family feature_reuse methods results test docs bench soak lint wheel clean
 
 install: $(STAMP)
 
@@ -36,6 +36,9 @@ feature_reuse: $(STAMP)  # STEPS=100: as above
 
 methods: $(STAMP)  # STEPS=100: as above
 	$(VENV)/bin/fewshot methods $(if $(STEPS),--max_steps $(STEPS))
+
+results: $(STAMP)  # tests the checkpoints that come along; trains nothing
+	$(VENV)/bin/fewshot results
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

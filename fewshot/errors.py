@@ -1,7 +1,8 @@
 """The one exception that is meant for the user's eyes, the ranges of numbers, and what libraries say, in one line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 LONGEST_WORD, LONGEST_LINE = 200, 1200
 FLOAT32_MAX = 3.4e38
@@ -12,6 +13,10 @@ class FewShotError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+class CannotDoError(FewShotError):
+    """What one learner cannot do, and another can, as to judge episodes of other ways than it was trained on."""
 
 
 def at_least_one(**counts: int) -> None:
@@ -73,6 +78,19 @@ def listed(items: Sequence[object], most: int = 5) -> str:
     """Some of the items, for a line: ``a, b, c, d, e and 12 more``."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(map(str, items[:most])) + more
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """A question to put behind a message about what was mistyped; nothing if no name is like it.
+
+    Args:
+        word: As typed.
+        names: What there is.
+    """
+    by_lower, lower = {name.lower(): name for name in names}, word.lower()
+    like = [name for name in by_lower if len(lower) > 1 and name.startswith(lower)]
+    like += get_close_matches(lower, by_lower, n=1)
+    return f"; did you mean {' or '.join(by_lower[name] for name in list(dict.fromkeys(like))[:2])}?" if like else ""
 
 
 def gist(error: BaseException) -> str:

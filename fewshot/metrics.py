@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 from scipy.stats import ttest_rel
 from torch import Tensor
 from torchmetrics.aggregation import CatMetric
@@ -66,6 +67,29 @@ class Difference(NamedTuple):
     t: float
     p: float
     episodes: int
+
+
+def difference_of_means(ours: np.ndarray, theirs: np.ndarray) -> Difference:
+    """Compares two recipes of which there are several trainings each, on the same episodes.
+
+    What the trainings differ by, and the episodes, add up to the variance of the difference; its degrees of freedom are
+    Welch and Satterthwaite's. Of a recipe with one training, nothing is known of what others would differ by. With one
+    training each it is the paired t-test.
+
+    Args:
+        ours: Values per training and episode, ``[trainings, episodes]``.
+        theirs: The other recipe's, ``[trainings, episodes]``, on the same episodes, at least two.
+    """
+    differences = ours.mean(0) - theirs.mean(0)
+    samples = [differences, *(some.mean(1) for some in (ours, theirs) if len(some) > 1)]
+    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples]
+    mean, variance = float(differences.mean()), float(sum(part for part, _ in parts))
+    if variance < 1e-18:  # no spread but rounding, no t statistic
+        return Difference(mean, 0.0, float(np.sign(mean) * np.inf) if mean else 0.0, float(mean == 0), len(differences))
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    error, t = variance**0.5, mean / variance**0.5
+    p = float(2 * student.sf(abs(t), freedom))
+    return Difference(mean, float(student.ppf(0.975, freedom)) * error, t, p, len(differences))
 
 
 def paired_difference(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Difference:

@@ -14,22 +14,7 @@ from jsonargparse import get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
 from fewshot.errors import FewShotError, gist
-
-# The lines that jsonargparse wraps round the one that says what is wrong.
-PADDING = (
-    "Does not validate against any of the Union subtypes",
-    "Subtypes: ",
-    "Errors:",
-    "Given value",
-    "Expected a <class 'NoneType'>",
-    "Not a valid subclass of",
-    "Subclass types expect one of",
-    "a class path (str)",
-    "a dict with",
-)
-
-NO_FILE = re.compile(r"Expected a path but \S+ either not accessible or invalid: ")
-NO_CLASS = re.compile(r"Expected a dot import path string: (\S+?):?(?=\s|$)")
+from fewshot.wording import plain, without_padding
 
 read_yaml = get_loader("yaml")
 
@@ -66,7 +51,7 @@ class Parser(LightningArgumentParser):
     """
 
     def __init__(
-        self, *args: Any, where: str = "--help, --model.help NAME and --data.help NAME list the options", **kwargs: Any
+        self, *args: Any, where: str = "--help, --model.help NAME and --data.help NAME list them", **kwargs: Any
     ) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self.where = where
@@ -105,32 +90,14 @@ class Parser(LightningArgumentParser):
             if cause is not None:
                 raise cause from None
             wrapped = "Does not validate" in str(error)
-            said = _without_padding(str(error)) if wrapped else gist(error)
+            said = without_padding(str(error)) if wrapped else gist(error)
             said += "; an option that needs a value has none (null)" if "'NoneType'" in said else ""
             raise FewShotError(f"{_option_made_in(error)}: {said}") from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises the gist of what jsonargparse would print below its usage."""
-        gist = _without_padding(message)
-        if "required: fit." in gist or "required: test." in gist:
-            gist += "; a --config FILE or a --ckpt_path FILE knows them"
-        if gist.endswith("not accepted") or (gist.startswith("unrecognized") and "--help" not in gist):
-            gist += f"; {self.where}"
-        gist = NO_CLASS.sub(r"there is no \1: a class of your own goes by its path, as in my.module.\1", gist)
-        gist = NO_FILE.sub("", gist)
-        if "Option 'lr'" in gist and "meta_lr" not in gist:
-            gist += "; the step size is --model.meta_lr"
-        if "Expected a <class 'list'>" in gist and "[a,b]" not in gist:
-            gist += "; give a list, as in [a,b]"
-        raise FewShotError(_abstract(message) or re.sub(r'Parser key "(.+?)"', r"--\1", gist))
-
-
-def _without_padding(message: str) -> str:
-    """The lines of a message that say what is wrong; what else would be allowed only if nothing else is."""
-    lines = (line.strip(" -") for line in message.replace("Does not validate", "\nDoes not validate").splitlines())
-    kept = list(dict.fromkeys(line.rstrip(": ") for line in lines if line and not line.startswith(PADDING)))
-    telling = [line for line in kept if not line.startswith(("Expected a <", "Expected a typing"))]
-    return ": ".join(telling if len(telling) > 1 else kept)
+        """Raises what jsonargparse would print below its usage, in plain words."""
+        options = [option for option in self._option_string_actions if option[-1] != "+"]
+        raise FewShotError(_abstract(message) or plain(message, options, self.where))
 
 
 def _option_made_in(error: Exception) -> str:

@@ -17,6 +17,8 @@ from fewshot.files import write_bytes
 RIGHT, WRONG = "tab:green", "tab:red"
 MOST_TICKS = 12
 """Along an axis that has one for each point."""
+FEW = 20
+"""Points below which a curve is drawn with markers, and not smoothed."""
 
 
 class Line(NamedTuple):
@@ -33,35 +35,38 @@ class Line(NamedTuple):
     ci: Sequence[float]
 
 
-def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, queries: int = 5) -> Figure:
-    """Draws the first task of a meta-batch: a row per class, its support image left, its judged queries right.
+def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, queries: int = 5, shots: int = 10) -> Figure:
+    """Draws the first task of a meta-batch: a row per class, its support images left, its judged queries right.
 
     Args:
         episode: The meta-batch, images ``[T, n, C, H, W]`` of 0 to 1: one channel is ink, three are colour.
         predictions: Predicted labels of the queries, ``[T, N*Q]``.
         ways: Rows to draw at most.
         queries: Queries to draw per class at most.
+        shots: Support images to draw per class at most.
     """
     labels = episode.support.y[0].unique().tolist()[:ways]
     rows = []
     for label in labels:
-        support = episode.support.x[0][episode.support.y[0] == label][:1]
+        support = episode.support.x[0][episode.support.y[0] == label][:shots]
         member = episode.query.y[0] == label
         rows.append((label, support, episode.query.x[0][member][:queries], predictions[0][member][:queries].tolist()))
-    columns = 1 + max(len(guesses) for *_, guesses in rows)
+    shown = max(len(support) for _, support, *_ in rows)
+    columns = shown + max(len(guesses) for *_, guesses in rows)
     figure = Figure(figsize=(columns, len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     for row, (label, support, images, guesses) in zip(axes, rows):
-        _show(row[0], support[0])
         row[0].set_ylabel(f"class {label}", rotation=0, ha="right", va="center")
-        for axis, image, guess in zip(row[1:], images, guesses):
-            _show(axis, image)
+        for axis, image in zip(row, support):
+            draw_image(axis, image)
+        for axis, image, guess in zip(row[shown:], images, guesses):
+            draw_image(axis, image)
             axis.set_xlabel(str(guess), color=RIGHT if guess == label else WRONG, labelpad=1)
     axes[0, 0].text(0, 1.1, "support", transform=axes[0, 0].transAxes)
-    heading = axes[0, 1].text(0, 1.1, "query, and its predicted class", transform=axes[0, 1].transAxes)
+    heading = axes[0, shown].text(0, 1.1, "query, and its predicted class", transform=axes[0, shown].transAxes)
     heading.set_in_layout(False)  # it may reach over the columns on its right
     return figure
 
@@ -89,7 +94,7 @@ def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: 
     return figure
 
 
-def _show(axis: Axes, image: Tensor) -> None:
+def draw_image(axis: Axes, image: Tensor) -> None:
     """Draws an image ``[C, H, W]``."""
     pixels = image.float().clamp(0, 1).movedim(0, -1).numpy(force=True)
     axis.imshow(pixels if pixels.shape[-1] == 3 else pixels[..., 0], cmap="gray_r", vmin=0, vmax=1)
@@ -178,6 +183,8 @@ def curves_figure(
 ) -> Figure:
     """Draws values of runs over outer steps and over minutes: smoothed, with the raw ones behind.
 
+    A curve of few points is drawn as it is, with markers.
+
     Args:
         curves: For each run, its outer steps, its values, and the minutes that it had taken at each.
         ylabel: What the values are.
@@ -190,9 +197,10 @@ def curves_figure(
         raw = np.asarray(values) * (100 if percent else 1)
         # Ten colours, then the same ones in another style.
         style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
+        few = len(raw) < FEW
         for axis, x in zip(axes, (steps, minutes)):
-            axis.plot(x, smoothed(raw, smoothing), label=name, **style)
-            if smoothing:
+            axis.plot(x, raw if few else smoothed(raw, smoothing), "o" * few, markersize=4, label=name, **style)
+            if smoothing and not few:
                 axis.plot(x, raw, alpha=0.25, **style)
     axes[0].set(xlabel="outer step", ylabel=f"{ylabel} (%)" if percent else ylabel)
     axes[1].set(xlabel="minutes")

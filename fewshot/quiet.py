@@ -18,16 +18,28 @@ HINTS = (
 )
 NOISE = (
     "💡 Tip",
+    "Seed set to",
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "Automatic Mixed Precision (AMP)",
+    "was configured so validation will run after every batch",
+    "LOCAL_RANK: ",
+    "`Trainer.fit` stopped: `max_steps",
+    "Restoring states from the checkpoint",
+    "Restored all states from the checkpoint",
+    "Loaded model weights from the checkpoint",
     "Forcefully terminating all other processes",  # one of several processes has failed, and has said why
 )
 LIGHTNING = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+FABRIC = [logging.getLogger(f"lightning_fabric.{name}") for name in ("utilities.rank_zero", "utilities.seed")]
 
 
 def hide_hints() -> None:
     """Hides hints, advertisements, and what the main thread says anyway."""
     for hint in HINTS:
         warnings.filterwarnings("ignore", f".*{hint}")
-    for logger in (LIGHTNING, logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script")):
+    for logger in (LIGHTNING, *FABRIC, logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script")):
         logger.addFilter(_is_no_noise)
     threading.excepthook = _tell_of_thread
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-
 from fewshot.errors import FewShotError, gist, one_line
 from fewshot.signals import Stopped
 
@@ -40,10 +38,10 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        if isinstance(error, FewShotError | MisconfigurationException | OSError):
+        kind = type(error).__name__
+        if isinstance(error, FewShotError | OSError) or kind == "MisconfigurationException":  # Lightning's
             advice = "; try cpu as the accelerator" if "backend found" in str(error) else ""
             _leave(f"error: {one_line(str(error))}{advice}", 2)
-        kind = type(error).__name__
         _leave(f"error: {kind}: {gist(error).removeprefix(f'{kind}: ')} ({TRACEBACK}=1 shows where)", 1)
     finally:
         _flush()

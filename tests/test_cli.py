@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY, TINY
 
-from fewshot.cli import COMMANDS, main
+from fewshot.cli import COMMANDS, RUNS, main
 
 
 def words_of_help(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -21,15 +21,22 @@ def words_of_help(capsys: pytest.CaptureFixture[str], *args: str) -> str:
 
 
 def test_help_explains_options_in_words(capsys):
-    front = words_of_help(capsys, "--help")
-    assert all(command in front for command in ("fit", "test", *COMMANDS))
+    main([])
+    front = capsys.readouterr().out
+    assert [line.split()[0] for line in front.splitlines() if line.startswith("  ")] == [*RUNS, *COMMANDS]
+    assert max(map(len, front.splitlines())) < 80
     fit = words_of_help(capsys, "fit", "--help")
-    assert all(option in fit for option in ("--ckpt_path", "--name", "--trainer.max_steps"))
+    places = [fit.index(option) for option in ("--name ", "--ckpt_path CKPT", "--model.help [", "--trainer.max_steps")]
+    assert places == sorted(places)
     maml = words_of_help(capsys, "fit", "--model.help", "MAMLModule")
     assert "Inner gradient steps in training" in maml
     assert "https://arxiv.org/abs/1909.09157" in maml
     data = words_of_help(capsys, "fit", "--data.help", "OmniglotDataModule")
     assert all(option in data for option in ("--data.root", "--data.test_shots", "Tasks per outer step"))
+    learners = words_of_help(capsys, "fit", "--model.help")
+    assert "MAMLModule MAML: learns initial weights from which" in learners
+    assert "AdaptingModule" not in learners  # abstract
+    assert "SinusoidDataModule Regression of sinusoids" in words_of_help(capsys, "test", "--data.help")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -42,7 +49,31 @@ def test_every_command_explains_its_options(command, capsys):
 
 
 def test_a_command_that_there_is_not(fails):
-    assert "there is no command 'swep', but fit, test, demo, explore, predict, sweep" in fails("swep")
+    assert fails("swep") == "there is no command 'swep'; did you mean sweep?"
+    assert fails("x") == "there is no command 'x'; fewshot --help lists them"
+    assert fails("sweep", "--ckpt_path=a") == "--ckpt_path: there is no such option; did you mean --ckpt_paths?"
+
+
+def test_what_is_mistyped_is_told_before_torch_is_imported():
+    """In a process of its own, where nothing has been imported."""
+    mistakes = [["swep"], ["fit"], ["fit", "--config=glyphs_mamll"], ["curves", "--run=a"], *(
+        ["fit", "--config=glyphs_maml", word] for word in (
+            "--trainer.max_step=3", "--model.inner_rate=1", "--data.shots=few", "--model=Maml", "--trainer.max_steps=x"
+        )
+    )]  # fmt: skip
+    code = f"""
+import sys
+from fewshot.cli import main
+for words in {mistakes}:
+    try:
+        main(words)
+    except SystemExit as refused:
+        assert refused.code == 2, words
+assert "torch" not in sys.modules
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stderr.splitlines()) == len(mistakes)
 
 
 def test_the_front_door_opens_without_learn2learn_and_its_notice_is_not_printed():
@@ -74,7 +105,7 @@ assert "gym" in sys.modules
 def test_a_torchvision_of_another_build_is_named(tmp_path):
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
-    shown = subprocess.run([sys.executable, "-m", "fewshot"], capture_output=True, text=True, env=environment)
+    shown = subprocess.run([sys.executable, "-m", "fewshot", "demo"], capture_output=True, text=True, env=environment)
     assert shown.returncode == 2
     (message,) = shown.stderr.splitlines()
     assert message.startswith(

@@ -12,8 +12,8 @@ PACKAGE = REPOSITORY / "fewshot"
 FLOORS = [
     {"__init__"},
     {"errors", "signals"},
-    {"files", "terminal", "objectives", "metrics", "quiet", "parser", "shipped", "fast"},
-    {"telling", "translations", "trust"},
+    {"files", "terminal", "objectives", "metrics", "quiet", "wording", "shipped", "fast"},
+    {"foresight", "parser", "telling", "translations", "trust"},
     {"episodes", "schedules", "checkpoints", "networks"},
     {"plots", "inner_loop"},
     {"data", "algorithms"},

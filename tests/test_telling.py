@@ -83,5 +83,5 @@ def test_a_thread_that_cannot_write_leaves_it_to_the_main_thread(error, quiet, c
 def test_ctrl_c_while_libraries_are_imported_ends_it_without_a_word(tmp_path):
     (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
-    process = subprocess.run([sys.executable, "-m", "fewshot"], capture_output=True, text=True, env=environment)
+    process = subprocess.run([sys.executable, "-m", "fewshot", "demo"], capture_output=True, text=True, env=environment)
     assert (process.returncode, process.stderr) == (-signal.SIGINT, "")

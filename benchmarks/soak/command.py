@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import fewshot.cli  # noqa: F401 (imported once for all)
+import fewshot.cli
+import fewshot.runs  # noqa: F401 (imported once for all)
 
 FILE_OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.link", "os.truncate")
 """What Python's audit hooks call the operations that change a folder; ``open`` if it is to write."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fewshot.algorithms.base import EpisodicModule
 from fewshot.episodes import Episode, Examples, Prediction
-from fewshot.errors import FewShotError, at_least_one, positive
+from fewshot.errors import CannotDoError, FewShotError, at_least_one, positive
 from fewshot.inner_loop import (
     Adapt,
     Draw,
@@ -131,7 +131,7 @@ class AdaptingModule(EpisodicModule):
         spec = self.data_spec
         for ways in () if spec is None else (spec.outputs, spec.test_outputs):
             if ways != self.outputs:
-                raise FewShotError(
+                raise CannotDoError(
                     f"{self.title}'s head has {self.outputs} outputs and cannot judge {ways}-way episodes: "
                     f"train and test it at the same number of ways"
                 )

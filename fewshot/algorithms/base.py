@@ -82,6 +82,11 @@ class EpisodicModule(LightningModule, ABC):
         """How this learner is evaluated, for the test report: adaptation steps, batch-norm mode."""
         return {}
 
+    @property
+    def together(self) -> bool:
+        """Whether the queries of a task are meant to be judged together; see :meth:`verify`."""
+        return self.describe().get("batch_norm", "transductive") == "transductive"
+
     def forward(self, episode: Episode) -> Prediction:
         """Predicts; see :meth:`predict`."""
         return self.predict(episode)
@@ -114,7 +119,7 @@ class EpisodicModule(LightningModule, ABC):
     def on_train_batch_start(self, episode: Episode, batch_idx: int) -> None:
         """Tries the learner's word before the first outer step: see :meth:`verify`."""
         self.trainer.callback_metrics.pop("step", None)  # a validation's: a ModelCheckpoint would name its files by it
-        if self.transductive is None and self.describe().get("batch_norm", "transductive") != "transductive":
+        if self.transductive is None and not self.together:
             self.verify(episode)
 
     def on_test_start(self) -> None:
@@ -137,9 +142,9 @@ class EpisodicModule(LightningModule, ABC):
         """
         with evaluating(self), self.trainer.precision_plugin.forward_context():
             moved = moved_by_other_queries(self.predict, episode)
-        mode = self.describe().get("batch_norm", "transductive")
-        self.transductive = bool(moved) if moved is not None else mode == "transductive"
-        if moved and mode != "transductive":
+        self.transductive = bool(moved) if moved is not None else self.together
+        if moved and not self.together:
+            mode = self.describe().get("batch_norm")
             layers = ", ".join(batch_layers(self)) or "none that is known"
             raise FewShotError(
                 f"{self.title} is to judge each query on its own (batch norm {mode}), but replacing others moved an "

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.metric import MetricModule
 from fewshot.episodes import Episode, Examples
-from fewshot.errors import FewShotError, at_least_one, in_range, positive
+from fewshot.errors import CannotDoError, FewShotError, at_least_one, in_range, positive
 from fewshot.networks import Embedding
 
 
@@ -168,7 +168,7 @@ class MANNModule(MetricModule):
         super().setup(stage)
         for ways in () if self.data_spec is None else (self.data_spec.outputs, self.data_spec.test_outputs):
             if ways != self.outputs:
-                raise FewShotError(
+                raise CannotDoError(
                     f"MANN is shown labels of {self.outputs} ways and cannot judge {ways}-way episodes: train and test "
                     "it at the same number of ways"
                 )

@@ -67,6 +67,11 @@ class ProtoNetModule(MetricModule):
         self.temperature = temperature
         self.test_refinement_steps = test_refinement_steps
 
+    @property
+    def together(self) -> bool:
+        """Queries that refine the prototypes are judged together."""
+        return self.test_refinement_steps > 0
+
     def compare(self, support: Examples, queries: Tensor) -> Tensor:
         """Minus the distances to the prototypes."""
         return self.logits(queries, prototypes(support))

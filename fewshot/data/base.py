@@ -37,6 +37,8 @@ class EpisodicDataModule(LightningDataModule, ABC):
         val_episodes: Episodes per validation, the same ones each time.
         test_episodes: Episodes per test, the same ones each time.
         seed: Seed of the episodes.
+        train_seed: Seed of the episodes of the training alone; ``seed`` if not given. Trainings of one recipe differ in
+            it, and are validated and tested on the same episodes.
 
     Raises:
         FewShotError: If a number is out of its range.
@@ -54,6 +56,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
         val_episodes: int = 200,
         test_episodes: int = 600,
         seed: int = 0,
+        train_seed: int | None = None,
     ) -> None:
         super().__init__()
         self.shots, self.queries = shots, queries
@@ -61,10 +64,10 @@ class EpisodicDataModule(LightningDataModule, ABC):
         self.test_queries = queries if test_queries is None else test_queries
         self.meta_batch_size = meta_batch_size
         self.episodes = {"val": val_episodes, "test": test_episodes}
-        self.seed = seed
+        self.seed, self.train_seed = seed, seed if train_seed is None else train_seed
         at_least_one(shots=shots, queries=queries, test_shots=self.test_shots, test_queries=self.test_queries)
         in_range(1, MOST_TASKS, meta_batch_size=meta_batch_size, val_episodes=val_episodes, test_episodes=test_episodes)
-        in_range(0, MOST_SEED, seed=seed)
+        in_range(0, MOST_SEED, seed=seed, train_seed=self.train_seed)
 
     @abstractmethod
     def dataset(self, split: str, length: int | None = None, first: int = 0) -> Dataset[Episode]:
@@ -135,7 +138,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
         """Seeds what is random in an outer step by the step and its tasks: a resumed run draws the same."""
         if self.trainer is not None and self.trainer.training:
             first = batch.support.x[0].contiguous().numpy()
-            key = [self.seed, self.trainer.global_step, self.trainer.global_rank, zlib.crc32(first.data)]
+            key = [self.train_seed, self.trainer.global_step, self.trainer.global_rank, zlib.crc32(first.data)]
             torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
         return batch
 

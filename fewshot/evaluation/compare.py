@@ -6,13 +6,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Accelerator, Row, drawn, label, measure, score, write_csv
+from fewshot.evaluation.measure import Accelerator, Row, drawn, kinds_note, label, measure, score, write_csv
 from fewshot.evaluation.plan import plan
+from fewshot.evaluation.trainings import by_recipe
 from fewshot.files import write_json
-from fewshot.metrics import paired_difference
+from fewshot.metrics import Difference, difference_of_means, paired_difference
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure, save
 from fewshot.terminal import console
@@ -35,7 +37,9 @@ def compare(
     All see the same episodes. With values of shots, adaptation steps, ways or queries, they are compared at each of
     them. Writes compare.json and compare.csv, beside results.json and results.csv with each one's score, and
     difference.png if there are several values. What was tested before in the same folder, here or by ``fewshot sweep``,
-    is not tested again. The p-values are of one comparison each, not adjusted for their number.
+    is not tested again. Trainings of one recipe, which differ in --data.train_seed alone, are one learner: the test is
+    then over trainings and episodes (Welch and Satterthwaite's degrees of freedom). The p-values are of one comparison
+    each, not adjusted for their number.
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt], or names of those that
@@ -63,7 +67,9 @@ def compare(
     rows = measure(plan(ckpt_paths, knobs, data, model, trust), folder, accelerator)
     if rows[0]["episodes"] == 1:
         raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
-    pairs = paired(rows)
+    pairs = paired(by_recipe(rows))
+    if not pairs:
+        raise FewShotError("there are no two learners to compare: those that are left are trainings of one recipe")
     write_json(folder / "compare.json", pairs)
     write_csv(folder / "compare.csv", pairs, list(pairs[0]))
     written = "compare.json, compare.csv"
@@ -77,6 +83,8 @@ def compare(
         save(figure, folder / "difference.png")
         written += ", difference.png"
     console().print(comparison_table(pairs))
+    if note := kinds_note(row["transductive"] for row in rows):
+        console().print(note)
     console().print(f"Results: {folder}/: {written}", soft_wrap=True)
     return pairs
 
@@ -86,7 +94,7 @@ def paired(rows: Sequence[Row]) -> list[Row]:
     pairs = []
     for value in dict.fromkeys(row["value"] for row in rows):
         for ours, theirs in combinations([row for row in rows if row["value"] == value], 2):
-            difference = paired_difference(ours["scores"], theirs["scores"])
+            difference = _difference(ours, theirs)
             if not isfinite(difference.mean):
                 verdict = "not finite"
             elif difference.p < 0.05:
@@ -116,6 +124,14 @@ def paired(rows: Sequence[Row]) -> list[Row]:
                 }
             )
     return pairs
+
+
+def _difference(ours: Row, theirs: Row) -> Difference:
+    """Over the episodes; over the trainings, too, where there are several of a recipe."""
+    if "trainings" not in ours and "trainings" not in theirs:
+        return paired_difference(ours["scores"], theirs["scores"])
+    first, second = (np.array(row.get("trainings", [row["scores"]]), dtype=float) for row in (ours, theirs))
+    return difference_of_means(first, second)
 
 
 def difference_lines(pairs: Sequence[Row]) -> dict[str, Line]:

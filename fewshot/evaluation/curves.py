@@ -1,5 +1,6 @@
 """``fewshot curves``: training curves of several runs over one another, read back from TensorBoard's logs."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,21 @@ from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fewshot.errors import FewShotError
+from fewshot.evaluation.measure import label as labelled
 from fewshot.evaluation.measure import write_csv
 from fewshot.evaluation.plan import tell_apart
 from fewshot.plots import curves_figure, save
 from fewshot.terminal import console
 
+DEFAULT_TAG = "val/accuracy"
 STARTED_AT = "train/started_at"
 """Where a run logs the outer step that it started from: not 0 if it was resumed."""
+
+LEARNER = "learner.json"
+"""Where a run notes whether its learner is transductive."""
+
+SECTION = "weights/"
+"""Where a run logs learned rates, behind loss and accuracy; their names do without it, as before 0.5."""
 
 
 class Curve(NamedTuple):
@@ -35,19 +44,21 @@ class Curve(NamedTuple):
 
 def curves(
     runs: list[Path],
-    tag: str = "val/accuracy",
+    tag: str = DEFAULT_TAG,
     smoothing: float = 0.6,
     folder: Path = Path("logs/curves"),
 ) -> dict[str, Curve]:
     """Draws what several runs logged, raw and smoothed, over outer steps and over minutes.
 
-    Writes curves.png and curves.csv and prints a table.
+    Writes curves.png and curves.csv, or curves_<tag>.png and .csv for another tag than val/accuracy, and prints a
+    table. The legend says of a learner whether it is transductive.
 
     Args:
         runs: Folders of runs, as in [logs/omniglot_maml,logs/omniglot_protonet]. Of a run that was started again, the
             latest start counts, together with what it resumed.
         tag: What to draw, as TensorBoard calls it. inner_lr draws all learned rates, inner_lr/....
-        smoothing: Weight of the past in the smoothed curve, 0 to 1, as in TensorBoard.
+        smoothing: Weight of the past in the smoothed curve, 0 to 1, as in TensorBoard. Curves of fewer than twenty
+            points are not smoothed.
         folder: Where the results go.
 
     Returns:
@@ -61,18 +72,19 @@ def curves(
     if not 0 <= smoothing < 1:
         raise FewShotError(f"smoothing must be at least 0 and less than 1, not {smoothing}")
     drawn = {}
-    for label, run in zip(tell_apart([run.resolve().name for run in runs], runs), runs):
+    for own, run in zip(tell_apart([run.resolve().name for run in runs], runs), runs):
+        label = labelled(own, is_transductive(run))
         for name, curve in read_run(run, tag).items():
             drawn[label if name == tag else name if len(runs) == 1 else f"{label}: {name}"] = curve
     folder.mkdir(parents=True, exist_ok=True)
-    percent = tag.endswith("accuracy")
-    save(curves_figure(drawn, ylabel=tag, percent=percent, smoothing=smoothing), folder / "curves.png")
+    percent, file = tag.endswith("accuracy"), file_of(tag)
+    save(curves_figure(drawn, ylabel=tag, percent=percent, smoothing=smoothing), folder / f"{file}.png")
     rows = [
         {"run": name, "tag": tag, "step": step, "minutes": round(minutes, 3), "value": value}
         for name, curve in drawn.items()
         for step, value, minutes in zip(*curve)
     ]
-    write_csv(folder / "curves.csv", rows, ["run", "tag", "step", "minutes", "value"])
+    write_csv(folder / f"{file}.csv", rows, ["run", "tag", "step", "minutes", "value"])
     table = Table(title=tag)
     for column in ("run", "outer steps", "minutes", "first", "lowest", "highest", "last"):
         table.add_column(column, overflow="fold")
@@ -80,8 +92,20 @@ def curves(
         numbers = (curve.values[0], min(curve.values), max(curve.values), curve.values[-1])
         table.add_row(name, str(curve.steps[-1]), f"{curve.minutes[-1]:.1f}", *(f"{number:.4g}" for number in numbers))
     console().print(table)
-    console().print(f"Curves: {folder / 'curves.png'}, curves.csv", soft_wrap=True)
+    console().print(f"Curves: {folder / file}.png, {file}.csv", soft_wrap=True)
     return drawn
+
+
+def file_of(tag: str) -> str:
+    """What the picture and the table of a value are called, so that another value's are not replaced."""
+    return "curves" if tag == DEFAULT_TAG else f"curves_{re.sub(r'[^A-Za-z0-9]+', '_', tag)}"
+
+
+def is_transductive(run: Path) -> bool | None:
+    """Whether a run's learner judges the queries of a task together, as it noted; ``None`` if it did not."""
+    file = _versions(run)[-1] / LEARNER
+    learner = json.loads(file.read_text()) if file.exists() else {}
+    return learner.get("transductive")
 
 
 def read_run(run: str | Path, tag: str) -> dict[str, Curve]:
@@ -157,7 +181,7 @@ def _read(version: Path) -> dict[str, Curve]:
         return {}
     start = events.Scalars(STARTED_AT)[0].wall_time if STARTED_AT in names else events.FirstEventTimestamp()
     return {
-        name: Curve(
+        name.removeprefix(SECTION): Curve(
             [scalar.step for scalar in events.Scalars(name)],
             [scalar.value for scalar in events.Scalars(name)],
             [(scalar.wall_time - start) / 60 for scalar in events.Scalars(name)],

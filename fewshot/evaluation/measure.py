@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from math import nan
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +14,7 @@ from pytorch_lightning import Trainer
 from rich.progress import track
 
 from fewshot.checkpoints import SafeCheckpointIO
-from fewshot.errors import FewShotError
+from fewshot.errors import CannotDoError, FewShotError
 from fewshot.evaluation.load import load
 from fewshot.evaluation.plan import Point, named
 from fewshot.evaluation.report import KINDS, Report
@@ -21,6 +23,11 @@ from fewshot.files import finite, write_json, write_text
 from fewshot.objectives import BY_METRIC
 from fewshot.quiet import quietly
 from fewshot.terminal import console
+
+RESULTS = ("results.json", "results.csv", "accuracy.png", "mse.png")
+NOTE = (
+    "Transductive learners see all queries of an episode together, and profit from it; inductive ones see each alone."
+)
 
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
@@ -32,7 +39,7 @@ COLUMNS = (
 
 
 def measure(points: Sequence[Point], folder: Path, accelerator: Accelerator) -> list[Row]:
-    """Does the tests that are not in ``folder/tested.json`` yet.
+    """Does the tests that are not in ``folder/tested.json`` yet, and leaves out what a learner cannot do.
 
     Args:
         points: The tests.
@@ -52,16 +59,25 @@ def measure(points: Sequence[Point], folder: Path, accelerator: Accelerator) -> 
     except OSError as error:
         raise FewShotError(f"--folder {folder} cannot be used: {error.strerror}") from None
     missing = [point for point in points if point.key not in known]
+    left_out: dict[str, CannotDoError] = {}
     for point in track(missing, description="Testing", disable=not missing, console=console()):
         if point.key not in known:
-            known[point.key] = _test(point, accelerator)
-            write_tested(tested, known.values())
+            try:
+                known[point.key] = _test(point, accelerator)
+            except CannotDoError as error:
+                left_out[point.key] = error
+            else:
+                write_tested(tested, known.values())
+    points = _without(points, left_out)
+    _set_aside(folder, {point.key for point in points})
     rows = [
         {
             **known[point.key],
             "name": point.name,
             "knob": point.knob,
             "value": point.value,
+            "recipe": point.recipe,
+            "training": point.training,
             "checkpoint": str(point.path),
         }
         for point in points
@@ -71,6 +87,38 @@ def measure(points: Sequence[Point], folder: Path, accelerator: Accelerator) -> 
         folder / "results.csv", [{**row, "score": score(row), "before": score(row, "_before")} for row in rows], COLUMNS
     )
     return rows
+
+
+def _without(points: Sequence[Point], left_out: Mapping[str, CannotDoError]) -> list[Point]:
+    """The tests that could be done; says which could not.
+
+    Raises:
+        CannotDoError: Why the first could not be done, if none could.
+    """
+    kept = [point for point in points if point.key not in left_out]
+    if not kept:
+        raise next(iter(left_out.values()))
+    for point in points:
+        if point.key in left_out:
+            console().print(f"Left out: {point.knob} = {point.value} of {left_out[point.key]}", soft_wrap=True)
+    return kept
+
+
+def _set_aside(folder: Path, keys: set[str]) -> None:
+    """Keeps what an earlier command wrote into a folder, if that is more than a part of what comes."""
+    try:
+        before = {row["key"] for row in json.loads((folder / "results.json").read_text())}
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if before <= keys:
+        return
+    number = next(number for number in count(1) if not (folder / f"earlier_{number}").exists())
+    aside = folder / f"earlier_{number}"
+    aside.mkdir()
+    for name in (*RESULTS, "compare.json", "compare.csv", "difference.png"):
+        if (folder / name).exists():
+            (folder / name).replace(aside / name)
+    console().print(f"The results of other options that were there are in {aside}", soft_wrap=True)
 
 
 def score(row: Row, suffix: str = "") -> Any:
@@ -88,9 +136,16 @@ def label(name: str, transductive: bool | None) -> str:
     return name if transductive is None else f"{name} ({KINDS[transductive]})"
 
 
+def kinds_note(kinds: Iterable[bool | None]) -> str:
+    """What to say below a table where learners of both kinds are compared; nothing where they are of one."""
+    return NOTE if {True, False} <= set(kinds) else ""
+
+
 def shown(row: Row) -> str:
-    """The same with its confidence half-width, as people read it."""
-    return BY_METRIC[row["metric"]].show(score(row), row["ci95"])
+    """The same with its confidence half-width, as people read it; of several trainings, how far they are apart."""
+    objective = BY_METRIC[row["metric"]]
+    spread = f", spread {objective.show(row['spread'])}" if "spread" in row else ""
+    return objective.show(score(row), row["ci95"]) + spread
 
 
 def write_csv(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from fewshot import __version__
 from fewshot.errors import FewShotError
+from fewshot.evaluation.fingerprint import digest
 from fewshot.evaluation.load import load
 from fewshot.shipped import checkpoint_path
+from fewshot.terminal import console
 
 KNOBS = {
     "shots": ("data", "test_shots"),
@@ -34,6 +36,8 @@ class Point(NamedTuple):
         knob: What is varied; ``None`` if nothing.
         value: Its value.
         options: The words that one would type after ``fewshot test``.
+        recipe: Fingerprint of the options, but for the seed of the training.
+        training: That seed.
         key: Fingerprint of weights, options, data and version: a result with the same one is the same.
     """
 
@@ -42,6 +46,8 @@ class Point(NamedTuple):
     knob: str | None
     value: int | None
     options: list[str]
+    recipe: str
+    training: int
     key: str
 
 
@@ -69,6 +75,8 @@ def plan(
         raise FewShotError(f"--{knob} and --{'.'.join(KNOBS[knob])} are the same option: give one of them")
     words = ["--data.meta_batch_size=10", *typed(data, model, trust)]  # for speed: no result of a test depends on it
     paths = [checkpoint_path(path) for path in ckpt_paths]
+    if knob == "adaptation_steps":
+        paths = _adapting(paths, words)
     points = []
     for value in values:
         options = [*words, f"--{'.'.join(KNOBS[knob])}={value}"] if knob else words
@@ -103,7 +111,7 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except FewShotError as error:
-        raise error if str(path) in str(error) else FewShotError(f"{path}: {error}") from None
+        raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from None
 
 
 def _one_knob(knobs: Mapping[str, list[int] | None]) -> tuple[str | None, list[int | None]]:
@@ -115,6 +123,25 @@ def _one_knob(knobs: Mapping[str, list[int] | None]) -> tuple[str | None, list[i
             raise FewShotError(f"--{knob} has no values: give some, as in --{knob} [1,4]")
         return knob, list(values)
     return None, [None]
+
+
+def _adapting(paths: Sequence[Path], options: list[str]) -> list[Path]:
+    """The checkpoints of learners that take inner steps; says which are left out.
+
+    Raises:
+        FewShotError: If none does.
+    """
+    kept = []
+    for path in paths:
+        with named(path):
+            module = load(path, options).module
+        if hasattr(module, "test_adaptation_steps"):
+            kept.append(path)
+        else:
+            console().print(f"{path}: {module.title} takes no adaptation steps, and is left out", soft_wrap=True)
+    if paths and not kept:
+        raise FewShotError("none of these learners takes adaptation steps: vary --shots, --ways or --queries")
+    return kept
 
 
 class _Described(NamedTuple):
@@ -140,7 +167,10 @@ def _points(paths: Sequence[Path], knob: str | None, value: int | None, options:
         parts = [one.options, repr(one.episodes), one.content, __version__]
         hashes = (hashlib.sha256(part).digest() for part in (path.read_bytes(), *(part.encode() for part in parts)))
         key = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
-        points.append(Point(name, path, knob, value, options, key))
+        recipe = json.loads(one.options)
+        training = recipe["data"]["init_args"].pop("train_seed", None)
+        training = one.episodes["seed"] if training is None else training
+        points.append(Point(name, path, knob, value, options, digest(recipe), training, key))
     return points
 
 

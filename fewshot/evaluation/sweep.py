@@ -11,8 +11,9 @@ from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Accelerator, Row, drawn, label, measure, score, shown
+from fewshot.evaluation.measure import Accelerator, Row, drawn, kinds_note, label, measure, score, shown
 from fewshot.evaluation.plan import plan
+from fewshot.evaluation.trainings import by_recipe
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure, save
 from fewshot.terminal import console
@@ -34,7 +35,10 @@ def sweep(
 
     All see the same episodes. Writes results.json, results.csv and accuracy.png (mse.png for regression), and
     TensorBoard's scalars and figure, and prints the table. What was tested before in the same folder is not tested
-    again, so an interrupted sweep goes on with what is missing.
+    again, so an interrupted sweep goes on with what is missing. What a learner cannot do is left out. Trainings of one
+    recipe, which differ in --data.train_seed alone, are one row: their mean, its confidence half-width over trainings
+    and episodes, and the standard deviation between them. To train some: for seed in 0 1 2; do fewshot fit --config
+    omniglot_maml --name maml_$seed --seed_everything $seed --data.train_seed $seed; done
 
     Args:
         ckpt_paths: Checkpoints that ``fewshot fit`` wrote, as in [a.ckpt,b.ckpt], or names of those that
@@ -65,11 +69,14 @@ def sweep(
         raise FewShotError("nothing to vary: give the values of one, as in --shots [1,4,6,8,10]")
     folder = folder or Path("logs", f"sweep_{knob}")
     rows = measure(points, folder, accelerator)
+    recipes = by_recipe(rows)
     objective = BY_METRIC[rows[0]["metric"]]
-    figure = lines_figure(score_lines(rows), xlabel=knob.replace("_", " "), ylabel=f"test {objective.label}")
+    figure = lines_figure(score_lines(recipes), xlabel=knob.replace("_", " "), ylabel=f"test {objective.label}")
     save(figure, folder / f"{objective.metric}.png")
     log(rows, figure, folder / "tensorboard")
-    console().print(score_table(rows))
+    console().print(score_table(recipes))
+    if note := kinds_note(row["transductive"] for row in rows):
+        console().print(note)
     console().print(f"Results: {folder / 'results.json'}, results.csv, {objective.metric}.png", soft_wrap=True)
     return rows
 
@@ -108,5 +115,6 @@ def score_table(rows: Sequence[Row]) -> Table:
         table.add_column(column, overflow="fold")
     for name in dict.fromkeys(row["name"] for row in rows):
         own = [row for row in rows if row["name"] == name]
-        table.add_row(label(name, own[0]["transductive"]), *map(shown, own))
+        cells = {row["value"]: shown(row) for row in own}
+        table.add_row(label(name, own[0]["transductive"]), *(cells.get(value, "") for value in values))
     return table

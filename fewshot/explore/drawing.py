@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from fewshot.data.drawings import shrunk
-from fewshot.episodes import Episode, Examples
+from fewshot.episodes import Examples
 from fewshot.errors import FewShotError
-from fewshot.explore.shelf import Learner
+from fewshot.explore.shelf import Judge
 
 PAPER = 105
 """Height and width of a drawing in pixels, as Omniglot's are before they are shrunk."""
@@ -182,7 +182,6 @@ def png(pixels: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def probabilities(learner: Learner, support: Examples, query: Tensor, steps: int) -> np.ndarray:
-    """What a learner makes of a drawing ``[1, 28, 28]`` after 0, 1, ... steps: ``[steps + 1, N]``."""
-    task = Episode(support, Examples(query[None, None], torch.zeros(1, 1, dtype=torch.long)))
-    return torch.stack([outputs[0, 0].softmax(-1) for outputs in learner.after_steps(task, steps)]).numpy()
+def probabilities(judge: Judge, drawing: Tensor) -> np.ndarray:
+    """What a learner makes of a drawing ``[1, 28, 28]``: the probability of each class, ``[N]``."""
+    return judge(drawing[None, None])[0, 0].softmax(-1).numpy()

@@ -25,7 +25,7 @@ LOCAL = ("127.0.0.1", "localhost")
 
 
 def make_server(shelf: Shelf, address: str, port: int) -> Server:
-    """A server that listens and has not started: every visitor gets a document of their own.
+    """A server that listens, and answers as soon as its loop runs: every visitor gets a document of their own.
 
     Raises:
         FewShotError: If it cannot listen there.
@@ -33,7 +33,7 @@ def make_server(shelf: Shelf, address: str, port: int) -> Server:
     for name in ("bokeh", "tornado"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        return Server(
+        server = Server(
             {"/": Application(FunctionHandler(lambda document: fill(document, shelf)))},
             address=address,
             port=port,
@@ -46,6 +46,8 @@ def make_server(shelf: Shelf, address: str, port: int) -> Server:
         if error.errno == errno.EADDRINUSE:
             raise FewShotError(f"port {port} is taken: give another, as in --port {port % 65535 + 1}") from None
         raise FewShotError(f"nothing can be served at {address}:{port} ({error.strerror or error})") from None
+    server.start()  # or else nobody who has left is ever forgotten
+    return server
 
 
 def names(address: str) -> set[str]:

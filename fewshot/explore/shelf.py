@@ -1,6 +1,6 @@
 """What all visitors share: the learners, and the characters that none of them was trained on. Nobody changes either."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +11,14 @@ from torch import Tensor
 from fewshot.algorithms import AdaptingModule, EpisodicModule, MAMLModule, MetricModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.data import GlyphsDataModule, ImageDataModule, ImageStore
-from fewshot.episodes import Episode
+from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
 from fewshot.evaluation.plan import named
 from fewshot.shipped import CHECKPOINTS
+
+Judge = Callable[[Tensor], Tensor]
+"""From queries ``[T, n, ...]`` to their outputs ``[T, n, D]``."""
 
 FEWEST = 20
 """Characters that episodes need to be drawn from."""
@@ -68,17 +71,32 @@ class Learner:
     def after_steps(self, episode: Episode, steps: int) -> list[Tensor]:
         """Outputs for the queries after 0, 1, ..., ``steps`` inner steps, ``[T, n, D]`` each, as in a test.
 
-        Of a learner that takes no steps they are all the same. Where its head has more outputs than the episode has
-        classes, those are left out.
+        Of a learner that takes no steps they are all the same.
         """
-        ways = int(episode.support.y.max()) + 1 if not self.regresses else 1
-        if not isinstance(self.module, AdaptingModule):
-            return [self.module.predict(episode).outputs] * (steps + 1)
-        if ways > self.module.outputs:
-            raise FewShotError(f"{self.name} was trained for {self.module.outputs} classes and cannot judge {ways}")
+        outputs = [judge(episode.query.x) for judge in self.adapted(episode.support, steps)]
+        return outputs + outputs[-1:] * (steps + 1 - len(outputs))
+
+    def adapted(self, support: Examples, steps: int) -> list[Judge]:
+        """What it has become after 0, 1, ..., ``steps`` inner steps; the one that it is, if it takes none.
+
+        Where its head has more outputs than there are classes, those are left out.
+
+        Raises:
+            FewShotError: If it has fewer.
+        """
+        module = self.module
+        if not isinstance(module, AdaptingModule):
+            return [lambda x: module.predict(Episode(support, Examples(x, torch.zeros(x.shape[:2])))).outputs]
+        ways = int(support.y.max()) + 1 if not self.regresses else 1
+        if ways > module.outputs:
+            raise FewShotError(f"{self.name} was trained for {module.outputs} classes and cannot judge {ways}")
         with torch.enable_grad():
-            learners = self.module.adapt(episode.support, steps, "none", self.module.test_inner_loop)
-            return [after(episode.query.x).detach()[..., :ways] for after in learners]
+            learners = list(module.adapt(support, steps, "none", module.test_inner_loop))
+
+        def judge(after: Judge) -> Judge:
+            return lambda x: after(x).detach()[..., :ways]
+
+        return [judge(after) for after in learners]
 
 
 class Characters(NamedTuple):

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from fewshot.studies.meta_loss import descent_directions
 
@@ -9,7 +10,10 @@ A, B = (-2.0, 10.0), (-10.0, 2.0)
 """Of the surface."""
 
 MOST_STEPS, STRENGTH = 20, (0.2, 10.0)
-OUTER_LR, OUTER_STEPS = 0.5, 60
+OUTER_LR, OUTER_STEPS = 0.5, 120
+START = (8.0, 0.0)
+"""Far from the valley, and from where the algorithms end."""
+
 LENGTH = 1.5
 """Of an arrow, in units of the axes."""
 
@@ -26,10 +30,10 @@ def paths(theta: Tensor, steps: int, strength: float, outer_steps: int = OUTER_S
 
     An outer step moves by :data:`OUTER_LR` times the algorithm's direction at its natural length.
     """
-    ways = {}
-    for name in descent_directions(theta, steps, strength=strength):
-        way = [theta.double()]
-        for _ in range(outer_steps):
-            way.append(way[-1] + OUTER_LR * descent_directions(way[-1], steps, strength=strength)[name])
-        ways[name] = torch.stack(way)
-    return ways
+    names = list(descent_directions(theta, steps, strength=strength))
+    directions = vmap(lambda place: torch.stack(list(descent_directions(place, steps, strength=strength).values())))
+    ways = [theta.double().expand(len(names), 2)]  # all algorithms at once, each from where it has got
+    for _ in range(outer_steps):
+        own = directions(ways[-1]).diagonal().T
+        ways.append(ways[-1] + OUTER_LR * own)
+    return dict(zip(names, torch.stack(ways, 1)))

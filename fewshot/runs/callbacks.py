@@ -1,16 +1,25 @@
-"""What a run shows: a picture of an episode, learned rates, progress."""
+"""What a run shows in TensorBoard: a picture of an episode, learned rates."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
 from fewshot.inner_loop import InnerSGD
 
-EVERY_N_STEPS = 50  # Lightning's own default for the other values of training
+RATES = "weights/inner_lr"
+"""The section of the learned rates, which TensorBoard sorts behind loss and accuracy of ``train`` and ``val``."""
+
+
+class Log(TensorBoardLogger):
+    """TensorBoard's log without ``epoch``: a training is one epoch of outer steps."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
+        """Logs all values but that."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
 class EpisodeFigure(Callback):
@@ -36,7 +45,7 @@ class EpisodeFigure(Callback):
 
 
 class LearnedRates(Callback):
-    """Logs the learned inner step sizes as ``inner_lr/...``: at the start, every 50 outer steps, and at the end."""
+    """Logs learned inner step sizes as ``weights/inner_lr/...``: at the start, as often as the loss, and at the end."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs where they start."""
@@ -44,7 +53,7 @@ class LearnedRates(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Logs them after the outer step."""
-        if trainer.global_step % EVERY_N_STEPS == 0:
+        if trainer.global_step % (trainer.log_every_n_steps or 50) == 0:  # type: ignore[attr-defined]
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,29 +63,5 @@ class LearnedRates(Callback):
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         optimizer = getattr(pl_module, "inner_optimizer", None)
         if isinstance(optimizer, InnerSGD) and trainer.logger:
-            scalars = {f"inner_lr/{name}": value.item() for name, value in optimizer.named_scalars().items()}
+            scalars = {f"{RATES}/{name}": value.item() for name, value in optimizer.named_scalars().items()}
             trainer.logger.log_metrics(scalars, trainer.global_step)
-
-
-class ProgressBar(RichProgressBar):
-    """Lightning's progress bar, counting the outer steps of the whole run; no epochs, no version number of the log."""
-
-    @property
-    def total_train_batches(self) -> int | float:
-        """All outer steps of a resumed run, not only those that remain."""
-        return self.trainer.max_steps
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Moves the bar to the outer step."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        return "Training  "
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """What is shown behind the bar."""
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics

@@ -1,12 +1,9 @@
 """``fewshot fit`` and ``fewshot test``: LightningCLI."""
 
 import json
-import shlex
-import shutil
 import sys
-import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +23,21 @@ from fewshot.fast.allocator import keep_freed_memory
 from fewshot.networks import without_weights
 from fewshot.parser import Parser, link
 from fewshot.quiet import hide_hints
-from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, ProgressBar
+from fewshot.runs.arguments import add_options, arrange, listing
+from fewshot.runs.callbacks import EpisodeFigure, LearnedRates, Log
 from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.folder import claimed
+from fewshot.runs.intervals import set_intervals
 from fewshot.runs.keeping import BEST, LAST, BestCheckpoint, LastCheckpoint
 from fewshot.runs.options import SaveOptions
+from fewshot.runs.outcome import how_to_go_on, kept, nearby, next_commands
+from fewshot.runs.progress import Introduction, ProgressBar, ProgressLines, on_a_terminal
+from fewshot.runs.refused import remove_empty, while_restoring
 from fewshot.runs.resuming import Begun
 from fewshot.runs.start import SameStart
-from fewshot.runs.words import checkpoints_of, found, name_of, value_of, without
+from fewshot.runs.words import checkpoints_of, found, name_of, value_of
 
+DOES = {"fit": "Trains a learner.", "test": "Tests a trained learner."}
 AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 """Of those options of the Trainer that it does not check."""
 
@@ -62,36 +65,23 @@ class FewShotCLI(LightningCLI):
             "test": {"model", "dataloaders", "datamodule", "weights_only", "verbose"},
         }
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        arrange(parser, subcommand, DOES[subcommand])
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of a run that are neither the Trainer's nor those of model or data."""
-        parser.add_argument(
-            "--name",
-            type=str | None,
-            help="Name of the run, its folder in checkpoints/ and logs/. The config file's name if not given.",
-        )
-        parser.add_argument(
-            "--overwrite",
-            type=bool,
-            default=False,
-            help="fit: replace the checkpoints of an earlier run of this name.",
-        )
-        parser.add_argument(
-            "--checkpoint_minutes",
-            type=float,
-            default=10.0,
-            help="fit: renew last.ckpt at least so often, beside after every validation.",
-        )
-        parser.add_argument(
-            "--trust",
-            type=list[str],
-            default=[],
-            help="Modules of your own, as in [my.module], whose classes a checkpoint may use without your typing them.",
-        )
+        add_options(parser)
         link(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the options; those of a checkpoint come first, so that what the user types wins."""
         self.words = [str(word) for word in (sys.argv[1:] if args is None else list(args))]
+        listed = listing(self.words, {"model": EpisodicModule, "data": EpisodicDataModule})
+        if listed is not None:
+            print(listed)
+            raise SystemExit(0)
         typed = found(self.words)
         path = value_of("--ckpt_path", typed)
         if path in (None, "last"):
@@ -125,12 +115,7 @@ class FewShotCLI(LightningCLI):
         """Names the run, and sees to it that a short one is validated, too."""
         config = self.config[self.subcommand]
         config.name = name_of(config)
-        steps, interval = config.trainer.max_steps, config.trainer.val_check_interval
-        if isinstance(interval, int):
-            if interval < 1:
-                raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
-            batches = max(1, config.trainer.accumulate_grad_batches)  # of an outer step, which Lightning counts
-            config.trainer.val_check_interval = batches * (min(interval, steps) if steps > 0 else interval)
+        set_intervals(config.trainer, typed=value_of("--trainer.val_check_interval", self.words) is not None)
 
     def instantiate_classes(self) -> None:
         """Makes model, data and Trainer; a backbone's weights are in the checkpoint, if the run begins with one."""
@@ -141,10 +126,11 @@ class FewShotCLI(LightningCLI):
         """Makes the Trainer: what it keeps and shows, unless the user wants none of it."""
         config = self.config[self.subcommand]
         root, folder = Path(config.trainer.default_root_dir or "."), checkpoints_of(config)
+        keeps = config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run
         callbacks: list[Callback] = [EpisodeFigure(), LearnedRates(), Report()]
         if self.subcommand == "fit":
+            callbacks += [Introduction(folder if keeps else None)]
             callbacks += [StopWhereNotFinite(), SameStart(self.begun.steps if self.begun else 0)]
-        keeps = config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run
         if self.subcommand == "fit" and keeps:
             if config.checkpoint_minutes < 0:
                 raise FewShotError(f"--checkpoint_minutes must not be negative, got {config.checkpoint_minutes}")
@@ -152,12 +138,11 @@ class FewShotCLI(LightningCLI):
             self.best = BestCheckpoint(folder, self.model.objective, resumed)
             callbacks += [self.best, LastCheckpoint(folder, config.checkpoint_minutes)]
         if config.trainer.enable_progress_bar is not False:
-            callbacks.append(ProgressBar())
+            callbacks.append(ProgressBar() if on_a_terminal() else ProgressLines())
+            kwargs["enable_progress_bar"] = on_a_terminal()
         self.trainer_defaults["callbacks"] = callbacks
         if config.trainer.logger in (None, True):
-            self.logger = TensorBoardLogger(
-                root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False
-            )
+            self.logger = Log(root / "logs", name=f"{config.name}/{self.subcommand}", default_hp_metric=False)
             kwargs["logger"] = self.logger
         plugins = self.config_init[self.subcommand].trainer.plugins or []
         kwargs["plugins"] = [SafeCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
@@ -211,24 +196,16 @@ class FewShotCLI(LightningCLI):
             if signals.asked():  # during the last outer step
                 raise signals.Stopped(signals.asked())
         except signals.Stopped as stopped:
-            self._tell_what_was_kept()
-            rank_zero_only(print)(self._how_to_go_on(stopped))
+            self._tell(how_to_go_on(stopped, self.trainer.global_step, checkpoints_of(config), self.words))
             raise
-        self._tell_what_was_kept()
+        last = checkpoints_of(config) / LAST
+        if self.best is not None and last.exists():
+            best = self.best.file if self.best.best_model_score is not None else last
+            self._tell(next_commands(self.model, self.trainer, best, self.words))
 
-    def _tell_what_was_kept(self) -> None:
-        if self.best is not None and self.best.best_model_score is not None:
-            score = f"Best: {self.best.monitor} {self.best.best_model_score:.4f} in {self.best.best_model_path}"
-            rank_zero_only(print)(f"{score}\nLogs: {self.trainer.log_dir}")
-
-    def _how_to_go_on(self, stopped: signals.Stopped) -> str:
-        """What was kept, and the command that goes on."""
-        last, steps = checkpoints_of(self.config.fit) / LAST, self.trainer.global_step
-        told = f"Stopped by {stopped.signal.name} after outer step {steps}"
-        if not last.exists() or self.best is None:
-            return f"{told}; nothing was kept."
-        words = ["fewshot", *without(self.words, "--ckpt_path", "--overwrite"), "--ckpt_path", str(last)]
-        return f"{told}. To go on: {shlex.join(words)}"
+    def _tell(self, what_next: str) -> None:
+        logs = f"Logs: {nearby(self.trainer.log_dir)}\n" if self.trainer.logger and self.trainer.log_dir else ""
+        rank_zero_only(print)(f"{kept(self.best)}{logs}{what_next}")
 
     def test(self, **options: Any) -> None:
         """Tests without Lightning's own table: :class:`Report` prints a better one."""
@@ -241,20 +218,10 @@ class FewShotCLI(LightningCLI):
             method(**options)
         except BaseException as error:
             if self.logger is not None and not SaveOptions.began(self.logger):
-                folder = Path(self.logger.log_dir)
-                shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):
-                    for parent in list(folder.parents)[:3]:  # of logs/<name>/fit/version_0, those that are empty
-                        parent.rmdir()
-            if isinstance(error, Exception) and not isinstance(error, FewShotError) and _while_restoring(error):
+                remove_empty(Path(self.logger.log_dir))
+            if isinstance(error, Exception) and not isinstance(error, FewShotError) and while_restoring(error):
                 raise FewShotError(f"{options.get('ckpt_path')} cannot be restored: {gist(error)}") from error
             raise
-
-
-def _while_restoring(error: BaseException) -> bool:
-    """Whether Lightning was restoring a checkpoint when an exception was raised."""
-    frames = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any("restore" in code.co_name and code.co_filename.endswith("checkpoint_connector.py") for code in frames)
 
 
 def prepare() -> None:
@@ -263,12 +230,11 @@ def prepare() -> None:
     keep_freed_memory()
 
 
-def run(args: list[str] | None = None, description: str | None = None) -> FewShotCLI:
+def run(args: list[str] | None = None) -> FewShotCLI:
     """Runs one command and returns what it used: trainer, model, data.
 
     Args:
         args: The words after ``fewshot``; those of the process if not given.
-        description: What ``--help`` begins with.
 
     Raises:
         FewShotError: If the user made a mistake.
@@ -283,7 +249,7 @@ def run(args: list[str] | None = None, description: str | None = None) -> FewSho
             auto_configure_optimizers=False,
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "fewshot", "description": description or fewshot.__doc__},
+            parser_kwargs={"prog": "fewshot", "description": fewshot.__doc__},
             save_config_callback=SaveOptions,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={

@@ -13,8 +13,15 @@ from torch.utils.tensorboard.summary import hparams
 from fewshot import __version__
 from fewshot.algorithms import EpisodicModule
 from fewshot.checkpoints import KEY
-from fewshot.evaluation.curves import STARTED_AT
-from fewshot.files import write_text
+from fewshot.data import EpisodicDataModule
+from fewshot.evaluation.curves import LEARNER, STARTED_AT
+from fewshot.files import write_json, write_text
+
+COMPARED = (
+    "data.ways", "data.shots", "model.inner_lr", "model.meta_lr", "model.adaptation_steps", "model.batch_norm",
+    "data.meta_batch_size", "data.seed",
+)  # fmt: skip
+"""The options that a table of hyperparameters has columns for; all of them are in its text."""
 
 
 def flat(options: Any, prefix: str = "") -> dict[str, Any]:
@@ -50,6 +57,15 @@ class SaveOptions(SaveConfigCallback):
         if trainer.logger:
             trainer.logger.log_metrics({STARTED_AT: trainer.global_step}, trainer.global_step)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes beside the logs whether the learner is transductive, for the legends of curves."""
+        file = Path(trainer.logger.log_dir, LEARNER) if isinstance(trainer.logger, TensorBoardLogger) else None
+        if file and file.parent.exists() and trainer.is_global_zero and isinstance(pl_module, EpisodicModule):
+            mode = pl_module.describe().get("batch_norm")
+            said = None if mode is None else mode == "transductive"
+            known = pl_module.transductive if pl_module.transductive is not None else said
+            write_json(file, {"algorithm": pl_module.title, "transductive": known})
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the options of a test."""
         self.save_config(trainer, pl_module, "test")
@@ -70,12 +86,23 @@ class SaveOptions(SaveConfigCallback):
         writer = trainer.logger.experiment
         writer.add_text("config", f"```yaml\n{text}\n```")
         # add_hparams would open a run of its own, and Lightning would log a metric of its own.
-        values = {
-            name: value if isinstance(value, bool | int | float) else str(value)
-            for name, value in flat(self._options).items()
-        }
-        for summary in hparams(values, {monitored(pl_module): 0.0}):
+        metric = monitored(pl_module) if stage == "fit" else monitored(pl_module).replace("val/", "test/")
+        for summary in hparams(self._compared(trainer, pl_module), {metric: 0.0}):
             writer._get_file_writer().add_summary(summary)
+
+    def _compared(self, trainer: Trainer, module: LightningModule) -> dict[str, bool | int | float | str]:
+        """What TensorBoard's table of hyperparameters shows beside the result: what runs are compared by."""
+        options = flat(self._options)
+        chosen = {name.rpartition(".")[2]: value for name, value in options.items() if name in COMPARED}
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        described = data.describe() if isinstance(data, EpisodicDataModule) and trainer.state.fn == "test" else {}
+        chosen |= {name: described[name] for name in ("ways", "shots") if name in described}
+        algorithm = {"algorithm": getattr(module, "title", type(module).__name__)}
+        return {
+            name: value if isinstance(value, bool | int | float) else str(value)
+            for name, value in (algorithm | chosen).items()
+            if value is not None
+        }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Lets the checkpoint know its model and its data."""

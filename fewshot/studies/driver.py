@@ -8,6 +8,7 @@ import yaml
 
 from fewshot.checkpoints import read_checkpoint
 from fewshot.evaluation import curves
+from fewshot.evaluation.curves import file_of
 from fewshot.runs import run
 from fewshot.shipped import config_path
 
@@ -50,4 +51,4 @@ def draw(names: Sequence[str], folder: Path, picture: Path, tag: str = "val/accu
     """Lays the training curves of some runs over one another."""
     place = folder / "results" / "curves" / picture.stem
     curves([folder / "logs" / name for name in names], tag=tag, smoothing=smoothing, folder=place)
-    shutil.copy(place / "curves.png", picture)
+    shutil.copy(place / f"{file_of(tag)}.png", picture)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from fewshot.algorithms import EpisodicModule
 from fewshot.evaluation import read_curve, reuse, sweep
 from fewshot.evaluation.measure import Row
+from fewshot.evaluation.report import KINDS
 from fewshot.evaluation.reuse_report import NIL
 from fewshot.plots import save
 from fewshot.studies.driver import best, config_of, train
@@ -148,9 +149,16 @@ def accuracy_table(published: Sequence[Figure], measured: Sequence[Figure]) -> s
                 for some in (measured, published)
             )
             cells.append(" / ".join([*(ours or [""]), *(theirs or [""])]).strip(" /"))
-        lines.append((method, *cells))
+        kind = next(_kind(figure) for figure in measured if figure.method == method)
+        lines.append((method + kind, *cells))
     columns = ("method", *(f"{ways}-way {shots}-shot" for ways, shots in SETTINGS))
     return markdown(columns, lines)
+
+
+def _kind(figure: Figure) -> str:
+    """Whether a figure's learner saw the queries together, to put behind its name."""
+    said = [kind for kind in KINDS.values() if kind in figure.conditions.split(", ")]
+    return f" ({said[0]})" if said else ""
 
 
 def costs_table(folder: Path, rows: Mapping[tuple[str, int], Sequence[Row]]) -> str:

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fewshot.cli import main
 from fewshot.evaluation import read_curve
-from fewshot.plots import smoothed
+from fewshot.plots import curves_figure, smoothed
 
 
 def test_curves_go_on_over_a_resumed_run(tmp_path, capsys):
@@ -30,7 +30,11 @@ def test_curves_go_on_over_a_resumed_run(tmp_path, capsys):
     assert [int(line["step"]) for line in table] == curve.steps
     assert [float(line["value"]) for line in table] == curve.values
     assert (tmp_path / "drawn" / "curves.png").stat().st_size > 10_000
-    assert "glyphs_protonet" in capsys.readouterr().out
+    assert {"glyphs_protonet", "(inductive)"} <= set(capsys.readouterr().out.split())
+    before = (tmp_path / "drawn" / "curves.csv").read_bytes()
+    main(["curves", f"--runs=[{log}]", f"--folder={tmp_path / 'drawn'}", "--tag=train/loss"])
+    assert (tmp_path / "drawn" / "curves_train_loss.png").exists()
+    assert (tmp_path / "drawn" / "curves.csv").read_bytes() == before
 
 
 def write_start(run: Path, number: int, started_at: int, validated: list[int], resumed: str | None) -> None:
@@ -57,6 +61,20 @@ def test_what_a_resumed_run_gave_up_is_left_out(tmp_path):
     assert curve.values == [1, 1, 2, 2, 10]
     write_start(run, 11, started_at=250, validated=[300], resumed="checkpoints/another/last.ckpt")
     assert read_curve(run, "val/accuracy").steps == [300]  # another run's past is not this one's
+
+
+def test_a_curve_of_few_points_is_not_smoothed():
+    def lines(points: int) -> list:
+        values = [0.0, 1.0] * (points // 2)
+        axis = curves_figure({"a": (range(points), values, range(points))}, "accuracy", smoothing=0.6).axes[0]
+        return axis.get_lines()
+
+    (few,) = lines(10)
+    assert few.get_marker() == "o"
+    assert few.get_ydata().tolist() == [0, 1] * 5
+    smooth, raw = lines(30)
+    assert smooth.get_marker() in ("", "None")
+    assert smooth.get_ydata().tolist() != raw.get_ydata().tolist() == [0, 1] * 15
 
 
 def test_smoothing_is_an_unbiased_moving_average():

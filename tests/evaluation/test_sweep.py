@@ -50,11 +50,27 @@ def test_a_sweep_says_what_tests_say(both, tmp_path, capsys):
     assert events.Tags()["images"] == ["test/accuracy_over_shots/figure"]
 
 
-@pytest.mark.parametrize(("knob", "learner"), [("adaptation_steps", "maml"), ("ways", "protonet"), ("queries", "maml")])
+@pytest.mark.parametrize(("knob", "learner"), [("adaptation_steps", "maml"), ("queries", "maml")])
 def test_every_knob_turns(knob, learner, request, tmp_path):
     checkpoint = request.getfixturevalue(learner)
     main(["sweep", f"--ckpt_paths=[{checkpoint}]", f"--{knob}=[2,3]", f"--folder={tmp_path}"])
     assert [row[knob] for row in json.loads((tmp_path / "results.json").read_text())] == [2, 3]
+
+
+def test_what_a_learner_cannot_do_is_left_out(both, maml, protonet, tmp_path, capsys, fails):
+    main(["sweep", both, "--ways=[5,6]", f"--folder={tmp_path}"])
+    screen = " ".join(capsys.readouterr().out.split())
+    assert f"Left out: ways = 6 of {maml}: MAML's head has 5 outputs and cannot judge 6-way episodes" in screen
+    assert "Transductive learners see all queries of an episode together" in screen
+    tested = json.loads((tmp_path / "results.json").read_text())
+    assert [(row["name"], row["ways"]) for row in tested] == [
+        ("glyphs_maml", 5), ("glyphs_protonet", 5), ("glyphs_protonet", 6),
+    ]  # fmt: skip
+    main(["sweep", both, "--adaptation_steps=[1]", f"--folder={tmp_path}"])
+    assert f"{protonet}: ProtoNet takes no adaptation steps, and is left out" in capsys.readouterr().out
+    assert json.loads((tmp_path / "earlier_1" / "results.json").read_text()) == tested  # not replaced
+    assert (tmp_path / "earlier_1" / "accuracy.png").exists()
+    assert "none of these learners" in fails("sweep", f"--ckpt_paths=[{protonet}]", "--adaptation_steps=[1]")
 
 
 def test_an_interrupted_sweep_goes_on_with_what_is_missing(both, tested, tmp_path, monkeypatch, capsys):

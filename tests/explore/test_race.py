@@ -1,11 +1,12 @@
 """The race: everybody gets the same question, and the scores are of what was answered."""
 
 import pytest
+from bokeh.events import Tap
 from bokeh.models import ColumnDataSource
 
 from fewshot.errors import FewShotError
 from fewshot.explore.race import YOU, Race
-from fewshot.explore.tabs.race import RaceTab
+from fewshot.explore.tabs.race import HOME, SIZE, RaceTab
 from fewshot.metrics import paired_difference
 
 
@@ -51,7 +52,9 @@ def test_a_question_is_answered_once_and_with_a_class_that_there_is(race):
 def test_clicks_and_keys_answer_and_go_on(page, race):
     tab = RaceTab(page, race)
     first = race.trial
-    tab.classes.selected.indices = [2]
+    tab.board._trigger_event(Tap(tab.board, x=2.5, y=1.0))  # the query itself
+    assert not race.given
+    tab.board._trigger_event(Tap(tab.board, x=2.5, y=-0.5))
     assert race.given[YOU] == 2
     assert f"it is {'abcde'[first.answer]}" in tab.verdict.text
     page.keys.data = {"tab": [RaceTab.title], "key": ["Enter"], "time": [1]}
@@ -61,6 +64,16 @@ def test_clicks_and_keys_answer_and_go_on(page, race):
     page.keys.data = {"tab": [RaceTab.title], "key": ["d"], "time": [3]}
     assert race.given[YOU] == 3
     assert "of 2</td>" in tab.table.text
+
+
+def test_the_query_is_dragged_onto_the_answer_and_goes_back(page, race):
+    tab = RaceTab(page, race)
+    for corner in [(3.0, 1.0), (float("nan"), 0.0)]:  # onto nothing
+        tab.query.data = {**tab.query.data, "x": [corner[0]], "y": [corner[1]]}
+        assert not race.given
+    tab.query.data = {**tab.query.data, "x": [3.5 - SIZE / 2], "y": [-0.5 - SIZE / 2]}
+    assert race.given[YOU] == 3
+    assert (tab.query.data["x"], tab.query.data["y"]) == ([HOME[0]], [HOME[1]])
 
 
 def test_twenty_classes_are_shown(page, race):

@@ -57,12 +57,12 @@ def test_no_character_is_one_that_a_learner_was_trained_on(shelf):
         assert not learner.trained_on & set(shelf.characters.store.names)
 
 
-def test_the_characters_are_those_of_omniglot_s_test_split_where_it_is(omniglot):
-    shelf = Shelf.of([])
-    assert shelf.characters.kind == "handwritten characters of Omniglot"
+def test_the_characters_are_those_of_omniglot_s_test_split_where_it_is(omniglot, shelf):
+    characters = held_out(shelf.drawings.values())
+    assert characters.kind == "handwritten characters of Omniglot"
     data = load(PRETRAINED / "maml_5w1s.ckpt").data
     data.setup("test")
-    assert shelf.characters.store.names == tuple(
+    assert characters.store.names == tuple(
         name for name in data.stores["test"].names if name not in shelf.drawings["MAML"].trained_on
     )
 

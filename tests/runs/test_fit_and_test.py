@@ -1,5 +1,8 @@
 """What fit and test do with the words that a user types."""
 
+import re
+import shlex
+
 import pytest
 import torch
 from helpers import REPOSITORY, SMALL_NETWORK, TINY, best, last, reports
@@ -78,3 +81,24 @@ def test_other_precisions_train(precision, tmp_path):
     main(["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK,
           f"--trainer.precision={precision}", "--trainer.logger=false"])  # fmt: skip
     assert best(tmp_path).exists()
+
+
+def test_a_run_says_what_it_does_and_what_comes_next(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
+    main(["fit", "--config=glyphs_maml", *TINY, *SMALL_NETWORK, "--trainer.max_steps=15",
+          "--trainer.enable_progress_bar=true"])  # fmt: skip
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert first == "MAML on glyphs/random, 5-way 1-shot: 15 outer steps of 2 tasks, on the CPU."
+    assert second == "Checkpoints: checkpoints/glyphs_maml; logs: logs/glyphs_maml/fit/version_0"
+    validated = [line for line in rest if re.fullmatch(r"Outer step \d+ of 15: .*val/accuracy \d\.\d{3}", line)]
+    assert len(validated) == 5
+    assert any(re.match(r"5 outer steps to go: about \d+ seconds", line) for line in rest)
+    test, show, _ = rest[-3:]
+    assert test == "Test it: fewshot test --ckpt_path checkpoints/glyphs_maml/best.ckpt"
+    assert max(map(len, [first, second, *rest])) < 80
+    assert not caplog.messages  # Seed set to 0, GPU available: False, ...
+    for line in (test, show):
+        main(shlex.split(line.partition(": fewshot ")[2]))
+    assert len(reports(tmp_path)) == 1
+    assert (tmp_path / "logs" / "curves" / "curves.png").exists()

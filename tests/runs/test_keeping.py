@@ -18,12 +18,19 @@ def test_tensorboard_shows_curves_rates_an_episode_and_the_options(tmp_path):
     events = EventAccumulator(str(log)).Reload()
     tags = events.Tags()
     assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/accuracy_before"} <= set(tags["scalars"])
-    assert "inner_lr/step0/head.weight" in tags["scalars"]
-    assert events.Scalars("inner_lr/step0/head.weight")[-1].value != 0.4  # it has learned
+    assert [event.step for event in events.Scalars("val/accuracy")] == [10, 20, 30, 40, 50]  # enough for a curve
+    assert len(events.Scalars("train/loss")) >= 20
+    rates = events.Scalars("weights/inner_lr/step0/head.weight")
+    assert rates[-1].value != 0.4  # it has learned
+    sections = sorted({name.partition("/")[0] for name in tags["scalars"]})
+    assert sections == ["train", "val", "weights"]  # as TensorBoard sorts them; no epoch
     assert tags["images"] == ["val/episode"]
     assert "config/text_summary" in tags["tensors"]
     assert "learn_inner_lr: per-step" in (log / "config.yaml").read_text()
-    assert "_hparams_/experiment" in events.summary_metadata
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert all(name in start for name in (b"algorithm", b"MAML", b"ways", b"shots", b"inner_lr", b"meta_lr"))
+    assert b"class_path" not in start
+    assert b"val/accuracy" in events.summary_metadata["_hparams_/experiment"].plugin_data.content
     assert "hp_metric" not in tags["scalars"]
 
 

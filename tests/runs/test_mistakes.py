@@ -26,19 +26,26 @@ def test_too_many_images_or_ways(fails, trained, omniglot):
 
 
 def test_an_option_that_there_is_not(fails):
-    assert fails(*FIT, "--model.inner_rate=1") == (
-        "--model: Option 'inner_rate' is not accepted; --help, --model.help NAME and --data.help NAME list the options"
-    )
-    for misspelt in ("--trainer.max_stepz=3", "--trainer.max_step=3"):  # no abbreviations either
-        assert f"unrecognized arguments: {misspelt}; --help" in fails(*FIT, misspelt)
+    missing = "there is no such option"
+    assert fails(*FIT, "--model.inner_rate=1") == f"--model.inner_rate: {missing}; did you mean --model.inner_lr?"
+    assert fails(*FIT, "--model.network.canals=1").startswith(f"--model.network.canals: {missing}")
+    for misspelt in ("--trainer.max_stepz=3", "--trainer.max_step=3", "--max_steps=3"):  # no abbreviations either
+        option = misspelt.removesuffix("=3")
+        assert fails(*FIT, misspelt) == f"{option}: {missing}; did you mean --trainer.max_steps?"
+    assert fails(*FIT, "--shots=5") == f"--shots: {missing}; did you mean --data.shots?"
+    assert fails(*FIT, "--lr=5") == f"--lr: {missing}; the step size is --model.meta_lr"
+    assert fails(*FIT, "--qwerty=5").endswith("--help, --model.help NAME and --data.help NAME list them")
 
 
 def test_a_value_that_cannot_be(fails):
     assert "val_check_interval must be at least 1 outer step, not 0" in fails(*FIT, "--trainer.val_check_interval=0")
     for name in ("", "..", "../elsewhere", "a/b"):
         assert "must be letters, digits" in fails(*FIT, f"--name={name}")
-    assert "--model: adapt: " in fails(*FIT, "--model.adapt=no")
-    assert fails(*FIT, "--data.ways=few") == "--data: ways: Expected a <class 'int'>. Got value: few"
+    assert fails(*FIT, "--model.adapt=no") == "--model.adapt: must be all, head or a list, as in [a,b], not no"
+    assert fails(*FIT, "--data.ways=few") == "--data.ways: must be a whole number, not few"
+    assert fails(*FIT, "--data.ways=2.5") == "--data.ways: must be a whole number, not 2.5"
+    assert fails(*FIT, "--model.first_order=maybe") == "--model.first_order: must be true or false, not maybe"
+    assert "--model.batch_norm: must be transductive, inductive or running" in fails(*FIT, "--model.batch_norm=none")
     assert "inner_lr must be positive, not -1.0" in fails(*FIT, "--model.inner_lr=-1")
     assert "max_steps" in fails(*FIT, "--trainer.max_steps=-1")
     if not torch.cuda.is_available():
@@ -107,16 +114,15 @@ def test_a_network_whose_batch_norm_is_of_the_other_kind(fails):
 
 def test_what_is_missing(fails):
     assert "there is no config file 'configs/nowhere.yaml'" in fails("fit", "--config=configs/nowhere.yaml")
-    assert fails("fit") == (
-        "the following arguments are required: fit.data, fit.model; a --config FILE or a --ckpt_path FILE knows them"
-    )
-    assert fails() == 'expected "subcommand" to be one of {fit,test}, but it was not provided.'
+    assert fails("fit").startswith("fewshot fit needs a learner and its data: --config NAME knows both")
 
 
 def test_a_class_that_there_is_not_and_one_that_is_not_finished(fails, tmp_path, monkeypatch):
-    assert fails("fit", "--model=Foo") == (
+    assert fails(*FIT, "--model=Foo") == (
         "--model: there is no Foo: a class of your own goes by its path, as in my.module.Foo"
     )
+    assert fails(*FIT, "--model=maml") == "--model: there is no maml; did you mean MAMLModule?"
+    assert fails(*FIT, "--model.network=Conv5") == "--model.network: there is no Conv5; did you mean Conv4?"
     (tmp_path / "unfinished.py").write_text(
         "from fewshot.algorithms import EpisodicModule\n"
         "from fewshot.data import ImageDataModule\n"

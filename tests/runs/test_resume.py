@@ -62,7 +62,8 @@ def test_a_run_that_was_told_to_end_resumes_bit_for_bit(schedule, uninterrupted,
         interrupt(words, step, number)
         assert state(tmp_path)["global_step"] == step
         told = capsys.readouterr().out
-        assert f"Stopped by {signal.Signals(number).name} after outer step {step}. To go on: fewshot fit " in told
+        stopped = f"Stopped by {signal.Signals(number).name} after outer step {step}, which {last(tmp_path)} holds.\n"
+        assert f"{stopped}To go on: fewshot fit " in told
         assert told.rstrip().endswith(f" --ckpt_path {last(tmp_path)}")
     main(words)
     same(state(tmp_path), uninterrupted[schedule])

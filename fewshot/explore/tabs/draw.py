@@ -7,6 +7,7 @@ from string import ascii_lowercase
 
 import numpy as np
 from bokeh.core.properties import value
+from bokeh.layouts import column
 from bokeh.models import (
     ColumnDataSource,
     CustomJS,
@@ -31,8 +32,8 @@ from fewshot.explore.drawing import (
     strokes_of,
 )
 from fewshot.explore.race import pixels
-from fewshot.explore.shelf import Learner
-from fewshot.explore.tabs.look import FIRST, GREY, SECOND, below, explained, ink, plot, side_by_side
+from fewshot.explore.shelf import Judge, Learner
+from fewshot.explore.tabs.look import FIRST, GREY, SECOND, below, explained, ink, plot, side_by_side, together
 from fewshot.explore.tabs.page import Page
 
 TEXT = (
@@ -40,7 +41,7 @@ TEXT = (
     "seen before. Then draw one of them again: after every stroke two learners say which it is, from the few examples "
     "that you gave."
 )
-MOST_STEPS = 5  # ten would take MAML 170 ms of a core after every stroke
+MOST_STEPS = 5
 EXAMPLE, NEW = "Keep as example of", "Keep as a new class"
 SAVE = """
 const bytes = Uint8Array.from(atob(cb_obj.data.content[0]), letter => letter.charCodeAt(0));
@@ -59,13 +60,15 @@ class Draw:
     Attributes:
         strokes: What is on the pad, ``xs`` and ``ys``.
         drawings: What was kept.
-        answers: The probabilities by each chosen learner after 0, 1, ... steps; ``None`` where it cannot tell.
+        judges: By the learner's name, what it has become after 0, 1, ... steps on what was kept.
+        answers: The probabilities by each chosen learner after the chosen steps; ``None`` where it cannot tell.
     """
 
     def __init__(self, page: Page, learners: dict[str, Learner]) -> None:
         if not learners:
             raise FewShotError("there are no learners of drawings")
         self.page, self.learners, self.drawings = page, learners, DrawingSet()
+        self.judges: dict[str, list[Judge]] = {}
         self.answers: list[np.ndarray | None] = []
         self.strokes = ColumnDataSource({"xs": [], "ys": []})
         self.seen = ColumnDataSource({"image": []})
@@ -80,7 +83,7 @@ class Draw:
         self.upload = FileInput(accept=".png", width=220)
         self.said = Div(sizing_mode="stretch_width")
         page.on_change(self.strokes, "data", self.answer)
-        page.on_change(self.steps, "value", self.show)
+        page.on_change(self.steps, "value", self.answer)
         page.on_change(self.upload, "value", self.load)
         for choice in self.choices:
             page.on_change(choice, "value", self.answer)
@@ -99,15 +102,15 @@ class Draw:
             item.label = value(str(choice.value))
         empty = not len(self.strokes.data["xs"])
         self.seen.data = {"image": [] if empty else pixels(as_example(self.drawing())[None])}
-        start, failures = time.perf_counter(), []
-        if not empty and len(self.drawings.classes) > 1:
-            support, query = self.drawings.examples(), as_example(self.drawing())
-            for place, choice in enumerate(self.choices):
-                try:
-                    learner = self.learners[str(choice.value)]
-                    self.answers[place] = probabilities(learner, support, query, MOST_STEPS)
-                except FewShotError as error:
-                    failures.append(str(error))
+        start, failures, steps = time.perf_counter(), [], int(np.clip(self.steps.value, 0, MOST_STEPS))
+        for place, choice in enumerate(self.choices if len(self.drawings.classes) > 1 else []):
+            try:
+                judges = self.adapted(str(choice.value))
+                if not empty:
+                    judge = judges[min(steps, len(judges) - 1)]
+                    self.answers[place] = probabilities(judge, as_example(self.drawing()))
+            except FewShotError as error:
+                failures.append(str(error))
         milliseconds = 1000 * (time.perf_counter() - start)
         self.show()
         if any(answer is not None for answer in self.answers):
@@ -116,11 +119,17 @@ class Draw:
             failures.append("Keep two classes at least, and draw one of them again.")
         self.said.text = html.escape(" ".join(failures))
 
+    def adapted(self, name: str) -> list[Judge]:
+        """A learner after 0, 1, ... steps; they are taken once for what is kept, and not after every stroke."""
+        if name not in self.judges:
+            self.judges[name] = self.learners[name].adapted(self.drawings.examples(), MOST_STEPS)
+        return self.judges[name]
+
     def show(self) -> None:
-        """Draws the probabilities after as many steps as the slider says."""
-        steps = int(np.clip(self.steps.value, 0, MOST_STEPS))
+        """Draws the probabilities."""
+        self.chart.legend.visible = any(answer is not None for answer in self.answers)
         for place, (answer, bars) in enumerate(zip(self.answers, self.bars)):
-            heights = [] if answer is None else answer[steps].tolist()
+            heights = [] if answer is None else answer.tolist()
             bars.data = {"y": [0.35 + 0.3 * place + number for number in range(len(heights))], "right": heights}
 
     def keep(self, label: int | None = None) -> None:
@@ -161,7 +170,7 @@ class Draw:
 
     def refresh(self) -> None:
         """Draws what was kept, and answers anew."""
-        classes = self.drawings.classes
+        classes, self.judges = self.drawings.classes, {}
         places = [(x, y) for x, own in enumerate(classes) for y in range(len(own))]
         self.kept.data = {
             "image": pixels(self.drawings.examples().x[0]) if classes else [],
@@ -180,7 +189,7 @@ class Draw:
 
     def make_pad(self) -> figure:
         """The pad to draw on."""
-        pad = plot("", "", x_range=(0, 1), y_range=(0, 1), width=300, height=300, sizing_mode="fixed")
+        pad = plot("", "", x_range=(0, 1), y_range=(0, 1), width=240, height=240, sizing_mode="fixed")
         lines = pad.multi_line("xs", "ys", source=self.strokes, line_width=7, color=GREY, line_cap="round")
         tool = FreehandDrawTool(renderers=[lines])
         pad.add_tools(tool)
@@ -196,7 +205,7 @@ class Draw:
 
     def make_chart(self) -> figure:
         """The probabilities."""
-        chart = plot("probability", "class", x_range=(0, 1), y_range=(2, 0), height=300)
+        chart = plot("probability", "class", x_range=(0, 1), y_range=(2, 0), height=260)
         for bars, colour, choice in zip(self.bars, (FIRST, SECOND), self.choices):
             chart.hbar("y", 0.28, "right", source=bars, color=colour, legend_label=f"{choice.value} ")
         middles = {number + 0.5: letter for number, letter in enumerate(ascii_lowercase[:MOST_CLASSES])}
@@ -208,30 +217,27 @@ class Draw:
     def layout(self) -> UIElement:
         """Everything in its place."""
         page, drawings = self.page, lambda: self.drawings
-        seen = plot("", "", x_range=(0, 1), y_range=(0, 1), aspect_ratio=1, height=None, width=120,
-                    max_width=120)  # fmt: skip
+        seen = plot("", "", x_range=(0, 1), y_range=(0, 1), width=100, height=100, sizing_mode="fixed")
         seen.image("image", 0, 0, 1, 1, source=self.seen, color_mapper=ink())
         keep = [
             page.button(NEW, self.keep, button_type="primary"),
-            page.button(EXAMPLE, self.keep_as_example),
-            self.label,
             page.button("Clear the pad", self.clear),
+            together(page.button(EXAMPLE, self.keep_as_example), self.label),
         ]
         files = [
             page.button("Forget the last", self.forget),
             page.button("Forget all", self.forget_all),
             page.button("Save the set", lambda: self.save("drawings.png", drawings().to_sheet())),
             page.button("Download folders", lambda: self.save("drawings.zip", drawings().to_folders())),
-            below(Div(text="Load a set that was saved:"), self.upload),
+            below(Div(text="Load a set that was saved:"), self.upload, least=250),
         ]
-        kept = below(Div(text="<h3>Kept, as the network sees them</h3>"), self.gallery, least=330)
-        asked = side_by_side(self.pad, below(Div(text="The network sees"), seen))
+        asked = below(together(self.pad, column(Div(text="Seen:"), seen)), side_by_side(*keep), least=330)
+        answered = below(side_by_side(*self.choices, self.steps), self.chart, self.said, least=330)
         tab = below(
             explained(TEXT),
-            side_by_side(below(asked, side_by_side(*keep), least=330), kept),
-            side_by_side(*self.choices, self.steps),
-            self.chart,
-            self.said,
+            side_by_side(asked, answered),
+            Div(text="<h3>Kept, as the network sees them</h3>"),
+            self.gallery,
             side_by_side(*files),
         )
         tab.tags = [self.file]

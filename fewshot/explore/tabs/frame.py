@@ -45,14 +45,14 @@ def fill(document: Document, shelf: Shelf) -> None:
     document.title = "fewshot explore"
     document.template = template()
     document.theme = THEMES[False]
-    tabs = Tabs(tabs=panels(page, shelf), sizing_mode="stretch_width")
+    tabs = Tabs(tabs=panels(page, shelf), sizing_mode="stretch_width", css_classes=["tabs"])
     dark = Toggle(label="Dark", width_policy="min", css_classes=["dark"])
     page.on_change(dark, "active", lambda: setattr(document, "theme", THEMES[bool(dark.active)]))
     dark.js_on_change("active", CustomJS(code="document.documentElement.classList.toggle('dark', cb_obj.active)"))
     prefers = "toggle.active = window.matchMedia('(prefers-color-scheme: dark)').matches"
     document.js_on_event(DocumentReady, CustomJS(args={"toggle": dark}, code=prefers))
     document.js_on_event(DocumentReady, CustomJS(args={"tabs": tabs, "keys": page.keys}, code=KEYS))
-    title = Div(text="<h1>Few-shot learning, to play with</h1>", sizing_mode="stretch_width")
+    title = Div(text="<h1>Play with few-shot learning</h1>", sizing_mode="stretch_width")
     head = row(title, dark, sizing_mode="stretch_width")
     root = column(head, page.status, tabs, sizing_mode="stretch_width", tags=[page.keys])
     sheet = InlineStyleSheet(css=STYLE.read_text())

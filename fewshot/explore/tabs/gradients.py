@@ -16,10 +16,10 @@ from bokeh.palettes import Greys256
 from bokeh.plotting import figure
 from torch import Tensor
 
-from fewshot.explore.tabs.look import COLOURS, FIFTH, below, explained, plot, side_by_side
+from fewshot.explore.tabs.look import COLOURS, FIFTH, below, explained, plot, side_by_side, together
 from fewshot.explore.tabs.page import Page
-from fewshot.explore.toy import MOST_STEPS, OUTER_LR, OUTER_STEPS, STRENGTH, A, B, arrows, paths
-from fewshot.studies.meta_loss import GRID, THETA, adapt, meta_loss, task_losses
+from fewshot.explore.toy import MOST_STEPS, OUTER_LR, OUTER_STEPS, START, STRENGTH, A, B, arrows, paths
+from fewshot.studies.meta_loss import GRID, adapt, meta_loss, task_losses
 
 TEXT = (
     "Drag θ, the violet point, over the meta-loss of two tasks of a point each, and change the number of inner steps: "
@@ -41,7 +41,7 @@ class Gradients:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.theta = ColumnDataSource({"a": [THETA[0]], "b": [THETA[1]]})
+        self.theta = ColumnDataSource({"a": [START[0]], "b": [START[1]]})
         self.steps = Slider(title="Inner steps m", value=2, start=0, end=MOST_STEPS, step=1)
         self.strength = Slider(title="λ of iMAML", value=1.0, start=STRENGTH[0], end=STRENGTH[1], step=0.2)
         self.surface = ColumnDataSource({"image": []})
@@ -100,11 +100,12 @@ class Gradients:
     def map(self) -> figure:
         """The plot of the surface."""
         made = plot("a", "b", x_range=A, y_range=B, height=460)
-        mapper = LinearColorMapper(palette=Greys256, low=LOWEST, high=HIGHEST)
+        mapper = LinearColorMapper(palette=Greys256[50:], low=LOWEST, high=HIGHEST)
         made.image("image", A[0], B[0], A[1] - A[0], B[1] - B[0], source=self.surface, color_mapper=mapper)
-        made.add_layout(ColorBar(color_mapper=mapper, title="log₁₀ meta-loss"), "right")
+        made.add_layout(ColorBar(color_mapper=mapper, title="log₁₀ meta-loss", height=12), "below")
         for name, colour in ALGORITHMS.items():
-            made.line("a", "b", source=self.paths[name], color=colour, line_width=3, legend_label=name)
+            made.line("a", "b", source=self.paths[name], color="white", line_width=7)
+            made.line("a", "b", source=self.paths[name], color=colour, line_width=4, legend_label=name)
             head = NormalHead(fill_color=colour, line_color="white", size=13)
             made.add_layout(
                 Arrow(end=head, source=self.arrows[name], x_start="a", y_start="b", x_end="to_a", y_end="to_b",
@@ -114,7 +115,7 @@ class Gradients:
         tool = PointDrawTool(renderers=[point], add=False)
         made.add_tools(tool)
         made.toolbar.active_drag = tool
-        made.legend.location = "top_right"
+        made.legend.location = "bottom_left"
         return made
 
     def chart(self) -> figure:
@@ -133,6 +134,6 @@ class Gradients:
         ]
         return below(
             explained(TEXT),
-            side_by_side(self.steps, self.strength, *buttons),
+            side_by_side(self.steps, self.strength, together(*buttons)),
             side_by_side(below(self.map(), least=330), below(self.chart(), least=300)),
         )

@@ -96,7 +96,7 @@ class InsideTab:
         made.text("x", "y", "says", source=self.queries, text_color="colour", x_offset=4, text_font_size="13px")
         for x, y, text in [
             (0.46, 0.1, "support"),
-            (2.8, 0.1, "queries, as what"),
+            (2.8, 0.1, "queries, and answers"),
             *((-0.2, -0.6 - label, ascii_lowercase[label]) for label in range(WAYS)),
         ]:
             made.text([x], [y], [text], text_align="center", text_color="#808890", text_font_size="13px")

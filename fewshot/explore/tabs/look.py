@@ -91,6 +91,11 @@ def side_by_side(*children: UIElement) -> UIElement:
     return row(*children, css_classes=["wrap"], sizing_mode="stretch_width")
 
 
+def together(*children: UIElement) -> UIElement:
+    """Elements that stay beside one another."""
+    return row(*children, width_policy="min")
+
+
 def below(*children: UIElement, least: int | None = None) -> UIElement:
     """Elements below one another, ``least`` pixels wide."""
     return column(*children, sizing_mode="stretch_width", min_width=least)

@@ -59,9 +59,9 @@ class MethodsTab:
                                   legend_label=kind)  # fmt: skip
             made.add_tools(HoverTool(renderers=[points], tooltips=TIPS))
         made.segment("x", "low", "x", "high", source=self.star, color=COLOURS[3], line_width=2)
-        made.scatter("x", "y", source=self.star, marker="star", size=24, color=COLOURS[3], legend_label="you")
+        made.scatter("x", "y", source=self.star, marker="star", size=24, color=COLOURS[3])
         made.text("x", "y", "label", source=self.star, text_align="right", x_offset=-14, text_color=COLOURS[3])
-        made.legend.location = "bottom_right"
+        made.legend.location = "bottom_center"
         return made
 
     def layout(self) -> UIElement:
@@ -83,7 +83,11 @@ def star(score: Score) -> dict[str, list[float | str]]:
 
 def table() -> str:
     """The same in words, as HTML."""
-    rows = [(one.year, one.method, shown(one), kind, one.source) for kind, own in by_kind().items() for _, one in own]
+    rows = [
+        (one.year, one.method, shown(one), one.source if kind == "published" else f"{kind} ({one.source})")
+        for kind, own in by_kind().items()
+        for _, one in own
+    ]
     lines = ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in sorted(rows)]
-    head = "".join(f"<th>{name}</th>" for name in ("year", "method", "accuracy (%)", "", "source"))
+    head = "".join(f"<th>{name}</th>" for name in ("year", "method", "accuracy (%)", "source"))
     return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

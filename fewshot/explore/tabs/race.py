@@ -3,18 +3,20 @@
 import html
 from string import ascii_lowercase
 
-from bokeh.models import ColumnDataSource, Div, RadioButtonGroup, TapTool, UIElement
+from bokeh.events import Tap
+from bokeh.models import ColumnDataSource, Div, PointDrawTool, RadioButtonGroup, UIElement
 from bokeh.plotting import figure
 
 from fewshot.explore.race import WAYS, YOU, Race, pixels
-from fewshot.explore.tabs.look import GREY, RIGHT, WRONG, below, explained, ink, plot, side_by_side
+from fewshot.explore.tabs.look import FIRST, GREY, RIGHT, WRONG, below, explained, ink, plot, side_by_side
 from fewshot.explore.tabs.page import Page
 
 COLUMNS = 5
+SIZE, HOME = 1.7, (COLUMNS / 2 - 0.85, 0.2)  # of the query, in characters, and where its lower left corner is at first
 TEXT = (
-    "Which of the characters is the one on the left, drawn by somebody else? Click it, or press its letter; then click "
-    "or press Enter for the next. The learners get the same question, one example per class and one query, and the "
-    "table shows who is ahead."
+    "Which of the characters below is the one above them, drawn by somebody else? Click it, press its letter or drag "
+    "the upper one onto it; then click or press Enter for the next. The learners get the same question, one example "
+    "per class and one query, and the table shows who is ahead."
 )
 
 
@@ -31,15 +33,14 @@ class RaceTab:
     def __init__(self, page: Page, race: Race) -> None:
         self.page, self.race = page, race
         self.ways = RadioButtonGroup(labels=[f"{ways} characters" for ways in WAYS], active=0, width=240)
-        self.query = ColumnDataSource({"image": []})
-        self.classes = ColumnDataSource(
-            {name: [] for name in ("image", "left", "bottom", "x", "y", "letter", "colour", "width")}
-        )
+        self.query = ColumnDataSource({"image": [], "x": [], "y": []})
+        self.classes = ColumnDataSource({name: [] for name in ("image", "left", "bottom", "letter", "colour", "width")})
         self.board = self.make_board()
-        self.verdict = Div(css_classes=["big"], sizing_mode="stretch_width", height=28)
+        self.verdict = Div(css_classes=["big"], sizing_mode="stretch_width", height=52)
         self.table = Div(sizing_mode="stretch_width")
         page.on_change(self.ways, "active", self.begin)
-        page.on_change(self.classes.selected, "indices", self.click)
+        self.board.on_event(Tap, lambda event: page.attempt(lambda: self.click(event.x, event.y)))
+        page.on_change(self.query, "data", self.drop)
         page.on_change(page.keys, "data", self.key)
         self.show()
 
@@ -48,12 +49,27 @@ class RaceTab:
         self.race.begin(WAYS[self.ways.active or 0])
         self.show()
 
-    def click(self) -> None:
-        """A character was clicked: that is the answer, or asks for the next question."""
-        chosen = list(self.classes.selected.indices)
-        if chosen:
-            self.classes.selected.indices = []
-            self.choose(chosen[0])
+    def click(self, x: float, y: float) -> None:
+        """A place of the board was clicked: the character there is the answer; after that, any asks for the next."""
+        if self.race.given:
+            self.choose(0)
+        elif (choice := self.character_at(x, y)) is not None:
+            self.choose(choice)
+
+    def character_at(self, x: float, y: float) -> int | None:
+        """The class at a place of the board, if there is one."""
+        corners = enumerate(zip(self.classes.data["left"], self.classes.data["bottom"]))
+        return next((number for number, (left, bottom) in corners if 0 < x - left < 1 and 0 < y - bottom < 1), None)
+
+    def drop(self) -> None:
+        """The query was dragged: where it is let go is the answer, and it goes back to its place."""
+        corner = self.query.data["x"][0], self.query.data["y"][0]
+        if corner == HOME:
+            return
+        choice = self.character_at(corner[0] + SIZE / 2, corner[1] + SIZE / 2)
+        if choice is not None and not self.race.given:
+            self.race.answer(choice)
+        self.show()
 
     def key(self) -> None:
         """A key was pressed while the tab is shown: a letter of a character, or Enter."""
@@ -81,18 +97,17 @@ class RaceTab:
         left, bottom = [number % COLUMNS for number in range(ways)], [-1 - row for row in rows]
         mine, right = race.given.get(YOU), race.trial.answer
         colours = {right: RIGHT, mine: RIGHT if mine == right else WRONG} if race.given else {}
-        self.query.data = {"image": pixels(race.trial.episode.query.x[0])}
+        self.query.selected.indices = []
+        self.query.data = {"image": pixels(race.trial.episode.query.x[0]), "x": [HOME[0]], "y": [HOME[1]]}
         self.classes.data = {
             "image": pixels(support.x[0]),
             "left": left,
             "bottom": bottom,
-            "x": [place + 0.5 for place in left],
-            "y": [place + 0.5 for place in bottom],
             "letter": list(ascii_lowercase[:ways]),
             "colour": [colours.get(number, GREY) for number in range(ways)],
             "width": [5 if number in colours else 1 for number in range(ways)],
         }
-        self.board.y_range.start, self.board.aspect_ratio = -rows[-1] - 1.1, COLUMNS / (rows[-1] + 1)
+        self.board.y_range.start, self.board.aspect_ratio = bottom[-1] - 0.1, (COLUMNS + 0.2) / (2.2 - bottom[-1])
         self.verdict.text = self.said()
         self.table.text = self.scores()
 
@@ -111,6 +126,8 @@ class RaceTab:
 
     def scores(self) -> str:
         """The table of scores as HTML."""
+        if not self.race.scores():
+            return ""
         lines = [
             f"<tr><td>{html.escape(name)}</td><td>{one.right} of {one.trials}</td>"
             f"<td>{one.right / one.trials:.0%} ({one.low:.0%} to {one.high:.0%})</td>"
@@ -120,23 +137,20 @@ class RaceTab:
         head = "<tr><th></th><th>right</th><th>share (95 %)</th><th>you - them, points</th></tr>"
         return f"<table>{head}{''.join(lines)}</table>"
 
-    def question(self) -> figure:
-        """The query."""
-        query = plot("", "", x_range=(-0.02, 1.02), y_range=(-0.02, 1.02), aspect_ratio=1, max_width=200, height=None)
-        query.image("image", 0, 0, 1, 1, source=self.query, color_mapper=ink())
-        return query
-
     def make_board(self) -> figure:
-        """The classes to click."""
-        size = {"aspect_ratio": 1.0, "height": None, "max_width": 520}
-        classes = plot("", "", x_range=(-0.1, COLUMNS + 0.1), y_range=(-1.1, 0.1), **size)
+        """The query, and below it the classes to click or to drag it onto."""
+        size = {"aspect_ratio": 1.0, "height": None, "max_width": 460}
+        classes = plot("", "", x_range=(-0.1, COLUMNS + 0.1), y_range=(-1.1, 2.1), **size)
         classes.image("image", "left", "bottom", 0.94, 0.94, source=self.classes, color_mapper=ink())
-        boxes = classes.rect("x", "y", 0.94, 0.94, source=self.classes, fill_alpha=0.01, fill_color=GREY,
-                             line_color="colour", line_width="width")  # fmt: skip
-        boxes.nonselection_glyph = None
+        classes.block("left", "bottom", 0.94, 0.94, source=self.classes, fill_color=None, line_color="colour",
+                      line_width="width")  # fmt: skip
         classes.text("left", "bottom", "letter", source=self.classes, x_offset=4, text_color="#57606a",
                      text_font_size="13px")  # fmt: skip
-        classes.add_tools(TapTool(renderers=[boxes]))
+        classes.block(*HOME, SIZE, SIZE, fill_color=None, line_color=FIRST, line_width=3)
+        query = classes.image("image", "x", "y", SIZE, SIZE, source=self.query, color_mapper=ink())
+        drag = PointDrawTool(renderers=[query], add=False)
+        classes.add_tools(drag)
+        classes.toolbar.active_drag = drag
         return classes
 
     def layout(self) -> UIElement:
@@ -148,10 +162,8 @@ class RaceTab:
         absent = [f"{one.name} ({one.most_ways})" for one in race.learners.values() if one.most_ways]
         if absent:
             note += f" Made for so many classes alone, and absent else: {', '.join(absent)}."
-        asked = below(self.ways, self.question())
-        asked.width, asked.sizing_mode = 260, "fixed"
         return below(
             explained(TEXT),
-            side_by_side(asked, below(self.verdict, self.board, least=330), below(self.table, least=280)),
+            side_by_side(below(self.ways, self.verdict, self.board, least=330), below(self.table, least=330)),
             explained(html.escape(note)),
         )

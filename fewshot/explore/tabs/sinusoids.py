@@ -7,7 +7,7 @@ from bokeh.plotting import figure
 from fewshot.errors import FewShotError
 from fewshot.explore.shelf import Learner
 from fewshot.explore.sinusoids import AMPLITUDE, GRID, MOST_POINTS, MOST_STEPS, PHASE, Fit, Wave, X, episode, places
-from fewshot.explore.tabs.look import FIRST, GREY, SECOND, below, explained, plot, side_by_side
+from fewshot.explore.tabs.look import FIRST, GREY, SECOND, below, explained, plot, side_by_side, together
 from fewshot.explore.tabs.page import Page
 
 TEXT = (
@@ -115,5 +115,5 @@ class Sinusoids:
                 self.choices, self.lines, (FIRST, SECOND), self.errors, self.notes
             )
         ]
-        controls = side_by_side(self.amplitude, self.phase, self.steps, *buttons)
+        controls = side_by_side(self.amplitude, self.phase, self.steps, together(*buttons))
         return below(explained(TEXT), controls, side_by_side(*halves))

@@ -1,0 +1,68 @@
+"""What a training says when it ends: what was kept, and the commands that go on from there."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from fewshot.runs.keeping import LAST, BestCheckpoint
+from fewshot.runs.words import value_of, without
+from fewshot.signals import Stopped
+
+KEPT_WORDS = ("--data.root", "--trust")
+"""What a checkpoint does not know, and a test needs again."""
+
+
+def kept(best: BestCheckpoint | None) -> str:
+    """Where the best state is, and how good that is; nothing if there was no validation."""
+    if best is None or best.best_model_score is None:
+        return ""
+    return f"Best: {best.monitor} {best.best_model_score:.4f} in {nearby(best.best_model_path)}\n"
+
+
+def next_commands(module: LightningModule, trainer: Trainer, checkpoint: Path, words: Sequence[str]) -> str:
+    """The commands that test what was trained, and that show it.
+
+    Args:
+        module: What was trained.
+        trainer: By what.
+        checkpoint: What was kept.
+        words: What the user has typed.
+    """
+    again = {option: value for option in KEPT_WORDS if (value := value_of(option, words)) is not None}
+    home = type(module).__module__
+    if not home.startswith("fewshot."):
+        again.setdefault("--trust", f"[{home}]")
+    test = ["fewshot", "test", "--ckpt_path", nearby(checkpoint), *(word for pair in again.items() for word in pair)]
+    lines = [f"Test it: {shlex.join(test)}"]
+    if isinstance(trainer.logger, TensorBoardLogger):
+        run = Path(trainer.logger.log_dir).parents[1]  # logs/<name>/fit/version_<n>
+        lines.append(f"Show it: fewshot curves --runs {shlex.quote(f'[{nearby(run)}]')}")
+        lines.append(f"         tensorboard --logdir {shlex.quote(nearby(run.parent))}")
+    return "\n".join(lines)
+
+
+def how_to_go_on(stopped: Stopped, steps: int, folder: Path, words: Sequence[str]) -> str:
+    """What a training that was told to end has kept, and the command that goes on.
+
+    Args:
+        stopped: By what it was ended.
+        steps: The outer steps that it has taken.
+        folder: Of its checkpoints.
+        words: What the user has typed.
+    """
+    last = folder / LAST
+    told = f"Stopped by {stopped.signal.name} after outer step {steps}"
+    if not last.exists():
+        return f"{told}; nothing was kept."
+    go_on = ["fewshot", *without(words, "--ckpt_path", "--overwrite"), "--ckpt_path", str(last)]
+    return f"{told}, which {last} holds.\nTo go on: {shlex.join(go_on)}"
+
+
+def nearby(path: str | Path) -> str:
+    """A path as one would type it: from the current folder, if it is in there."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
