@@ -34,7 +34,7 @@ COMMANDS = {
     "family": "study: MAML and its relatives on the same episodes",
     "feature_reuse": "study: rapid learning or feature reuse",
     "methods": "study: nine methods beside what was published",
-    "results": "study: the checkpoints that come along beside what was published",
+    "results": "study: the checkpoints that come along, in all settings",
 }
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
 

@@ -121,5 +121,5 @@ def test_a_module_of_the_users_own_folder_is_found(tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     (checkpoint,) = tmp_path.glob("checkpoints/*/best.ckpt")
-    assert str(checkpoint) in shown.stdout
+    assert str(checkpoint.relative_to(tmp_path)) in shown.stdout
     assert checkpoint.parent.name == "sinusoid_mine"

@@ -62,7 +62,7 @@ def test_an_installed_wheel_trains_and_tests_in_an_empty_folder(wheel, tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith(f"fewshot {__version__}\n")
     assert shown.stdout.endswith(f"{tmp_path}/site/fewshot/__init__.py\n")
-    assert (tmp_path / "work" / "demo" / "curves.png").exists()
+    assert (tmp_path / "work" / "demo" / "demo.png").exists()
     assert (tmp_path / "work" / "checkpoints" / "glyphs_maml" / "best.ckpt").exists()
     assert "accuracy" in shown.stdout.rpartition("MAMLModule")[2]
 

@@ -113,8 +113,8 @@ def sinusoid(folder: Path, report: Path, episodes: int) -> dict[str, str]:
     """Errors over inner steps, fits and training curves on sinusoids, five points a task."""
     names, place = list(SINUSOID), folder / "results" / "sinusoid"
     data = {"test_episodes": episodes, "test_shots": 5}
-    rows = sweep(best(folder, names), adaptation_steps=STEPS, folder=place, data=data)
     pairs = compare(best(folder, names), adaptation_steps=[1, 5, 10], folder=place, data=data)
+    rows = sweep(best(folder, names), adaptation_steps=STEPS, folder=place, data=data)  # all steps last
     shutil.copy(place / "mse.png", report / "sinusoid_steps.png")
     draw(names, folder, report / "sinusoid_curves.png", tag="val/mse")
     save(fits(folder, names), report / "sinusoid_fits.png", dpi=100)

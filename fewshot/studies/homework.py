@@ -85,8 +85,8 @@ def test(folder: Path, data: dict[str, object]) -> Tested:
     maml, twenty, both = (best(folder, names) for names in (MAML, TWENTY, ["maml_0.4", "protonet"]))
     results, inductive = folder / "results", {"batch_norm": "inductive"}
     return Tested(
-        steps=sweep(maml, adaptation_steps=STEPS, folder=results / "steps", data=data),
         pairs=compare(maml, adaptation_steps=[1], folder=results / "steps", data=data),
+        steps=sweep(maml, adaptation_steps=STEPS, folder=results / "steps", data=data),
         inductive=sweep(maml, adaptation_steps=[1], folder=results / "inductive", data=data, model=inductive),
         shots=sweep(both, shots=SHOTS, folder=results / "shots", data=data),
         ahead=compare(both, shots=SHOTS, folder=results / "shots", data=data),

@@ -106,5 +106,5 @@ def test_another_network_or_an_option_that_there_is_not_is_refused_in_one_line(r
         FewShotError, match=r"^the checkpoint is of another network: .* has shape \(4, 1\) there and \(5"
     ):
         ReptileModule.load_from_checkpoint(path, network=network)
-    with pytest.raises(FewShotError, match=r"^.*'adaption_steps' is not accepted.*$"):
+    with pytest.raises(FewShotError, match=r"^--model.adaption_steps: .* did you mean --model.adaptation_steps\?$"):
         ReptileModule.load_from_checkpoint(path, adaption_steps=7)

@@ -294,7 +294,7 @@ def test_what_is_random_in_an_outer_step_is_a_function_of_the_step_and_its_tasks
     torch.manual_seed(7)  # no global state comes in
     assert equal(served(in_training(data, step=3)), first)
     assert not equal(served(in_training(data, step=4)), first)
-    data.seed = 1
+    data.train_seed = 1
     assert not equal(served(in_training(data, step=3)), first)
 
 
