@@ -31,6 +31,7 @@ SHORT_MAML = {
 }
 SHORT_PROTONET = {
     **SHORT,
+    "data.augment": "null",
     "model.network.downsample": "stride",
     "model.network.cells": "2",
     "model.meta_lr": "0.003",
