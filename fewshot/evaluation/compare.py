@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from fewshot.errors import FewShotError
-from fewshot.evaluation.measure import Accelerator, Row, drawn, kinds_note, label, measure, score, write_csv
+from fewshot.evaluation.measure import Accelerator, Row, drawn, measure, score, write_csv
 from fewshot.evaluation.plan import plan
 from fewshot.evaluation.trainings import by_recipe
 from fewshot.files import write_json
@@ -83,8 +83,7 @@ def compare(
         save(figure, folder / "difference.png")
         written += ", difference.png"
     console().print(comparison_table(pairs))
-    if note := kinds_note(row["transductive"] for row in rows):
-        console().print(note)
+    console().print("(t) transductive: sees all queries of an episode together; (i) inductive: sees each alone.")
     console().print(f"Results: {folder}/: {written}", soft_wrap=True)
     return pairs
 
@@ -145,6 +144,10 @@ def difference_lines(pairs: Sequence[Row]) -> dict[str, Line]:
     return lines
 
 
+MARKS = {True: " (t)", False: " (i)", None: ""}
+"""How a learner judges the queries, where there is no room for a word."""
+
+
 def comparison_table(pairs: Sequence[Row]) -> Table:
     """A row per value and pair."""
     knob = pairs[0]["knob"]
@@ -155,7 +158,7 @@ def comparison_table(pairs: Sequence[Row]) -> Table:
         objective = BY_METRIC[pair["metric"]]
         cells = [
             *(
-                f"{label(pair[one], pair[f'{one}_transductive'])} {objective.show(pair[f'{one}_score'])}"
+                f"{pair[one]}{MARKS[pair[f'{one}_transductive']]} {objective.show(pair[f'{one}_score'])}"
                 for one in ("first", "second")
             ),
             objective.difference(pair["difference"], pair["ci95"]),

@@ -27,9 +27,9 @@ def test_a_comparison_is_paired(both, tmp_path, capsys):
     screen = capsys.readouterr().out
     assert f"{100 * mean:+.2f}" in screen
     assert (tmp_path / "difference.png").exists()
+    assert {"(t)", "(i)"} <= set(screen.split())
     main(["sweep", *words])  # tests nothing again
-    for table in (screen, capsys.readouterr().out):
-        assert {"(transductive)", "(inductive)"} <= set(table.split())
+    assert {"(transductive)", "(inductive)"} <= set(capsys.readouterr().out.split())
 
 
 def test_a_learner_is_not_ahead_of_itself(maml, tmp_path):
