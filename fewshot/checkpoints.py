@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fewshot.errors import FewShotError
 from fewshot.files import write_bytes
-from fewshot.shipped import checkpoint_path
+from fewshot.shipped import checkpoint_names, checkpoint_path
 from fewshot.translations import translate
 from fewshot.trust import options_of
 
@@ -34,7 +35,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
         there = ", ".join(sorted(str(file) for file in folder.glob("*.ckpt")))
-        hint = f"in {folder} there are {there}" if there else "fewshot fit writes some to checkpoints/<name>/"
+        like = ", ".join(get_close_matches(str(asked), checkpoint_names()))
+        hint = f"with fewshot comes {like}" if like else "fewshot fit writes some to checkpoints/<name>/"
+        hint = f"in {folder} there are {there}" if there else hint
         raise FewShotError(f"there is no checkpoint file {str(asked)!r}; {hint}")
     checkpoint = _load(path)
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:

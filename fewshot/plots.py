@@ -18,7 +18,8 @@ RIGHT, WRONG = "tab:green", "tab:red"
 MOST_TICKS = 12
 """Along an axis that has one for each point."""
 FEW = 20
-"""Points below which a curve is drawn with markers, and not smoothed."""
+"""Points below which a curve is drawn with dots, and not smoothed."""
+DOTS = {"marker": "o", "markersize": 4}
 
 
 class Line(NamedTuple):
@@ -199,7 +200,7 @@ def curves_figure(
         style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
         few = len(raw) < FEW
         for axis, x in zip(axes, (steps, minutes)):
-            axis.plot(x, raw if few else smoothed(raw, smoothing), "o" * few, markersize=4, label=name, **style)
+            axis.plot(x, raw if few else smoothed(raw, smoothing), label=name, **style, **(DOTS if few else {}))
             if smoothing and not few:
                 axis.plot(x, raw, alpha=0.25, **style)
     axes[0].set(xlabel="outer step", ylabel=f"{ylabel} (%)" if percent else ylabel)

@@ -100,7 +100,7 @@ def _check(path: str, name: str, trusted: Collection[str]) -> None:
     option = name.replace(".init_args", "").replace(".class_path", "")
     raise FewShotError(
         f"the checkpoint wants the class {path} for --{option}, which is not one of fewshot: a stranger's could do "
-        f"anything. If you know it, say so: --trust {module}"
+        f"anything. If you know it, say so: --trust [{module}]"
     )
 
 

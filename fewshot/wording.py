@@ -34,6 +34,7 @@ HOMES = ("fewshot.algorithms", "fewshot.data", "fewshot.networks", "torch.optim"
 
 NO_FILE = re.compile(r"Expected a path but \S+ either not accessible or invalid(: |$)")
 NO_CLASS = re.compile(r"Expected a dot import path string: (\S+?):?(?=\s|$)")
+NO_ATTRIBUTE = re.compile(r"Problem with given class_path '([\w.]+)': module '[\w.]+' has no attribute '\w+'")
 EXPECTED = re.compile(r"Expected an? (?:<class '(?P<kind>[\w.]+)'>|typing\.Literal\[(?P<choices>.*?)\])")
 GIVEN = re.compile(r"(?:Got|Given) value: (.*)")
 
@@ -51,7 +52,7 @@ def plain(message: str, options: Iterable[str], where: str) -> str:
     if found := re.fullmatch(r"Option '(.+?)' is not accepted", message):
         return no_option(f"--{found[1]}", options, where)
     said = expected(message) if not (lines := _telling(message)) else ": ".join(lines)
-    said = NO_CLASS.sub(_no_class, NO_FILE.sub("", said))
+    said = NO_ATTRIBUTE.sub(_no_attribute, NO_CLASS.sub(_no_class, NO_FILE.sub("", said)))
     if found := re.match(r'\W*Parser key "(.+?)"', message):
         nested = re.match(r"--([\w.]+): ", said)
         option = f"{found[1]}.{nested[1]}" if nested else found[1]
@@ -108,3 +109,9 @@ def no_class(name: str, classes: Iterable[str]) -> str:
 def _no_class(found: re.Match[str]) -> str:
     modules = [vars(sys.modules[home]) for home in HOMES if home in sys.modules]
     return no_class(found[1], {name for module in modules for name, value in module.items() if isinstance(value, type)})
+
+
+def _no_attribute(found: re.Match[str]) -> str:
+    module, _, name = found[1].rpartition(".")
+    classes = {other for other, value in vars(sys.modules.get(module, sys)).items() if isinstance(value, type)}
+    return f"{module} has no {name}{did_you_mean(name, classes)}"

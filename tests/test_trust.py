@@ -65,7 +65,7 @@ def test_a_strangers_class_is_not_even_imported(option, hostile, fails):
     said = refused(path, fails)
     expected = (
         f"hostile.ckpt: the checkpoint wants the class evil.Net for --model.{option}, which is not one of fewshot: a "
-        "stranger's could do anything. If you know it, say so: --trust evil"
+        "stranger's could do anything. If you know it, say so: --trust [evil]"
     )
     assert said == {expected}
 
@@ -175,4 +175,4 @@ def test_what_the_user_names_is_trusted(hostile, tmp_path, fails):
     main(["sweep", f"--ckpt_paths=[{path}]", "--shots=[1]", "--trust=[evil]"])
     main(["test", f"--ckpt_path={path}", '--model.network={"class_path": "evil.Net", "init_args": {"channels": 4}}'])
     MAMLModule.load_from_checkpoint(path, trust=["evil"])
-    assert "--trust evil" in fails(*words, "--trust=[ev]")
+    assert "--trust [evil]" in fails(*words, "--trust=[ev]")

@@ -97,8 +97,8 @@ class MAMLModule(AdaptingModule):
         super().setup(stage)
         if self.inner_optimizer.learn == "per-step" and self.test_adaptation_steps > self.adaptation_steps:
             rank_zero_info(
-                f"Evaluating with {self.test_adaptation_steps} steps, but rates were learned for "
-                f"{self.adaptation_steps}: the later steps reuse the rates of the last."
+                f"Tests take {self.test_adaptation_steps} inner steps; rates were learned for "
+                f"{self.adaptation_steps}: the last one's go on."
             )
 
     def on_train_start(self) -> None:

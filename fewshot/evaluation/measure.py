@@ -118,7 +118,7 @@ def _set_aside(folder: Path, keys: set[str]) -> None:
     for name in (*RESULTS, "compare.json", "compare.csv", "difference.png"):
         if (folder / name).exists():
             (folder / name).replace(aside / name)
-    console().print(f"The results of other options that were there are in {aside}", soft_wrap=True)
+    console().print(f"Moved what an earlier command wrote with other options to {aside}", soft_wrap=True)
 
 
 def score(row: Row, suffix: str = "") -> Any:

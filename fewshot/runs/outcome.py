@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from fewshot.runs.keeping import LAST, BestCheckpoint
 from fewshot.runs.words import value_of, without
 from fewshot.signals import Stopped
+from fewshot.trust import trusted_by
 
 KEPT_WORDS = ("--data.root", "--trust")
 """What a checkpoint does not know, and a test needs again."""
@@ -33,9 +34,10 @@ def next_commands(module: LightningModule, trainer: Trainer, checkpoint: Path, w
         words: What the user has typed.
     """
     again = {option: value for option in KEPT_WORDS if (value := value_of(option, words)) is not None}
-    home = type(module).__module__
-    if not home.startswith("fewshot."):
-        again.setdefault("--trust", f"[{home}]")
+    homes = {type(module).__module__, *(name.rpartition(".")[0] for name in trusted_by(words))}
+    own = sorted(home for home in homes if home and home.partition(".")[0] not in ("fewshot", "torch", "torchvision"))
+    if own:
+        again.setdefault("--trust", f"[{','.join(own)}]")
     test = ["fewshot", "test", "--ckpt_path", nearby(checkpoint), *(word for pair in again.items() for word in pair)]
     lines = [f"Test it: {shlex.join(test)}"]
     if isinstance(trainer.logger, TensorBoardLogger):

@@ -30,6 +30,11 @@ def checkpoint_path(name: str | Path) -> Path:
     return _find(name, CHECKPOINTS, ".ckpt")
 
 
+def checkpoint_names() -> list[str]:
+    """The checkpoints that come with fewshot."""
+    return sorted(str(path.relative_to(CHECKPOINTS).with_suffix("")) for path in CHECKPOINTS.glob("**/*.ckpt"))
+
+
 def config_names() -> list[str]:
     """The configs that come with fewshot."""
     return sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.glob("**/*.yaml"))

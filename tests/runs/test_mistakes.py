@@ -122,6 +122,9 @@ def test_a_class_that_there_is_not_and_one_that_is_not_finished(fails, tmp_path,
         "--model: there is no Foo: a class of your own goes by its path, as in my.module.Foo"
     )
     assert fails(*FIT, "--model=maml") == "--model: there is no maml; did you mean MAMLModule?"
+    there = "fewshot.algorithms has no Maml; did you mean MAMLModule?"
+    assert fails(*FIT, "--model=fewshot.algorithms.Maml") == f"--model: {there}"
+    assert "; with fewshot comes pretrained/maml_5w1s" in fails("test", "--ckpt_path=pretrained/maml")
     assert fails(*FIT, "--model.network=Conv5") == "--model.network: there is no Conv5; did you mean Conv4?"
     (tmp_path / "unfinished.py").write_text(
         "from fewshot.algorithms import EpisodicModule\n"
