@@ -12,8 +12,8 @@ from fewshot.studies.methods import SETTINGS
 from fewshot.studies.tables import markdown, write_tables
 
 
-class Way(NamedTuple):
-    """A way to test a learner.
+class Mode(NamedTuple):
+    """How a learner is tested.
 
     Attributes:
         name: What the table calls it.
@@ -34,22 +34,22 @@ class Exported(NamedTuple):
         year: When it was published.
         checkpoint: Its name.
         ways: At which it can be tested.
-        how: The ways to test it.
+        modes: How it is tested.
     """
 
     method: str
     year: int
     checkpoint: str
     ways: tuple[int, ...]
-    how: tuple[Way, ...]
+    modes: tuple[Mode, ...]
 
 
-ADAPTS = (Way("transductive", {}, queries=None), Way("inductive", {"batch_norm": "inductive"}))
-COMPARES = (Way("inductive", {}),)
+ADAPTS = (Mode("transductive", {}, queries=None), Mode("inductive", {"batch_norm": "inductive"}))
+COMPARES = (Mode("inductive", {}),)
 PROTOTYPES = (
     *COMPARES,
-    Way("inductive, over shifts", {"test_shift": 1}),
-    Way("transductive, refined over shifts", {"test_shift": 1, "test_refinement_steps": 5}),
+    Mode("inductive, over shifts", {"test_shift": 1}),
+    Mode("transductive, refined over shifts", {"test_shift": 1, "test_refinement_steps": 5}),
 )
 
 CHECKPOINTS = (
@@ -62,7 +62,7 @@ CHECKPOINTS = (
 
 
 def results(folder: Path = Path("results"), episodes: int = 600, root: Path | None = None) -> None:
-    """Tests the checkpoints that come with fewshot, and writes the tables of docs/results.md.
+    """Tests the checkpoints that come with fewshot, and writes a table of their accuracies.
 
     Interrupted, it goes on where it was.
 
@@ -73,12 +73,12 @@ def results(folder: Path = Path("results"), episodes: int = 600, root: Path | No
     """
     data = {"test_episodes": episodes, **({} if root is None else {"root": str(root)})}
     figures = [
-        _figure(tested, way, row)
+        _figure(tested, mode, row)
         for tested in CHECKPOINTS
-        for way in tested.how
+        for mode in tested.modes
         for setting in SETTINGS
         if setting[0] in tested.ways
-        for row in _test(tested, way, *setting, folder, data)
+        for row in _test(tested, mode, *setting, folder, data)
     ]
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
@@ -86,36 +86,38 @@ def results(folder: Path = Path("results"), episodes: int = 600, root: Path | No
     write_tables(report, "results", {"Accuracy": results_table(figures, published())})
 
 
-def _test(tested: Exported, way: Way, ways: int, shots: int, folder: Path, data: Mapping[str, object]) -> Sequence[Row]:
+def _test(
+    tested: Exported, mode: Mode, ways: int, shots: int, folder: Path, data: Mapping[str, object]
+) -> Sequence[Row]:
     """One checkpoint in one setting."""
-    place = folder / "tests" / f"{tested.checkpoint} {way.name} {ways} {shots}".replace(",", "").replace(" ", "_")
-    queries = shots if way.queries is None else way.queries
+    place = folder / "tests" / f"{tested.checkpoint} {mode.name} {ways} {shots}".replace(",", "").replace(" ", "_")
+    queries = shots if mode.queries is None else mode.queries
     episodes = {**data, "test_ways": ways, "test_queries": queries}
     path = checkpoint_path(Path("pretrained", tested.checkpoint))
-    return sweep([path], shots=[shots], folder=place, data=episodes, model=way.options)
+    return sweep([path], shots=[shots], folder=place, data=episodes, model=mode.options)
 
 
-def _figure(tested: Exported, way: Way, row: Row) -> Figure:
+def _figure(tested: Exported, mode: Mode, row: Row) -> Figure:
     """What a test measured."""
     accuracy, ci95 = (round(100 * row[key], 2) for key in ("accuracy", "ci95"))
-    conditions = f"{way.name}, {row['queries']} queries"
+    conditions = f"{mode.name}, {row['queries']} queries"
     return Figure(tested.method, tested.year, row["ways"], row["shots"], accuracy, ci95, tested.checkpoint, conditions)
 
 
 def results_table(figures: Sequence[Figure], published: Sequence[Figure]) -> str:
-    """A row per checkpoint and way to test it, and one per method with what was published."""
+    """A row per checkpoint and mode, and one per method with what was published."""
     lines: list[tuple[str, ...]] = []
     for method in dict.fromkeys(figure.method for figure in figures):
         own = [figure for figure in figures if figure.method == method]
-        for source, name in dict.fromkeys((figure.source, _way(figure)) for figure in own):
-            some = [figure for figure in own if (figure.source, _way(figure)) == (source, name)]
+        for source, name in dict.fromkeys((figure.source, _mode(figure)) for figure in own):
+            some = [figure for figure in own if (figure.source, _mode(figure)) == (source, name)]
             lines.append((method, f"`{source}`", name, *_cells(some)))
         theirs = [figure for figure in published if figure.method == method]
         lines.append((method, "published", ", ".join(dict.fromkeys(one.source for one in theirs)), *_cells(theirs)))
     return markdown(("method", "checkpoint", "tested", *(f"{ways}w{shots}s" for ways, shots in SETTINGS)), lines)
 
 
-def _way(figure: Figure) -> str:
+def _mode(figure: Figure) -> str:
     """How it was tested, without the number of queries."""
     return figure.conditions.rpartition(", ")[0]
 
