@@ -9,13 +9,16 @@ import pytest
 from fewshot import __main__
 
 
-@pytest.mark.parametrize(("typed", "policy"), [(None, "passive"), ("active", "active")])
-def test_threads_that_wait_sleep_unless_the_user_says_otherwise(typed, policy, monkeypatch):
+@pytest.mark.parametrize(
+    ("variables", "count"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    ids=["nothing", "a count", "a policy"],
+)
+def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(variables, count, monkeypatch):
     monkeypatch.setattr(__main__, "run", lambda: None)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setenv("OMP_WAIT_POLICY", typed or "")
-    if typed is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+    own = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    monkeypatch.setattr(os, "environ", own | variables)
     __main__.main()
-    assert os.environ["OMP_WAIT_POLICY"] == policy
+    assert os.environ.get("GOMP_SPINCOUNT") == count

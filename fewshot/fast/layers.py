@@ -162,31 +162,46 @@ class Conv2d(nn.Conv2d):
         return _Convolution.apply(x, weight.unsqueeze(0), self.geometry)
 
 
-def over_rows(x: Tensor) -> Tensor:
-    """Sums ``[n, C, H, W]`` over all but the channels: ``[1, C, 1, 1]``."""
-    return x.sum((0, 2, 3), keepdim=True)
+def row_sums(gy: Tensor, x: Tensor, mean: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over all but the channels, ``[1, C, 1, 1]``: of ``gy``, and of ``gy * (x - mean) * r``.
+
+    It is the reduction within torch's batch norm: one pass, and float32 sums of bfloat16.
+    """
+    mask = [False, True, True]
+    _, c, a = torch.ops.aten.native_batch_norm_backward(
+        gy, x, None, None, None, mean.flatten(), r.flatten(), True, 0.0, mask
+    )
+    return a.view_as(mean), c.view_as(mean)
+
+
+def combined(constant: Tensor, *terms: tuple[Tensor, Tensor]) -> Tensor:
+    """The sum of a constant and of terms times factors; constant and factors, ``[1, C, 1, 1]``, are for a channel."""
+    (x, factor), *others = terms
+    y = torch.addcmul(constant.to(x.dtype), x, factor.to(x.dtype))
+    for x, factor in others:
+        y.addcmul_(x, factor.to(x.dtype))
+    return y
 
 
 class _Normalization(Function):
     """``y = w * x̂ + b``, where x̂ is x with mean 0 and variance 1 in each channel; ``w`` and ``b`` are ``[1, C, 1, 1]``.
 
-    Beside y it returns what its derivatives need: x without its mean, m, and r, so that x̂ = r m.
+    Beside y it returns what its derivatives need: the mean, and r, so that x̂ = r (x - mean). With x in bfloat16 these,
+    ``w`` and ``b`` may be in float32.
     """
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, b: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        scale = x.shape[1] / x.numel()  # one over the number of rows
-        m = x - over_rows(x) * scale
-        r = torch.rsqrt(over_rows(m * m) * scale + eps)
-        return torch.addcmul(b, m, w * r), m, r
+        y, mean, r = torch.native_batch_norm(x, w.flatten(), b.flatten(), None, None, True, 0.0, eps)
+        return y, mean.view_as(w), r.view_as(w)
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
         x, w, _, _ = inputs
-        _, m, r = output
-        ctx.mark_non_differentiable(m, r)
+        _, mean, r = output
+        ctx.mark_non_differentiable(mean, r)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, w, m, r)
+        ctx.save_for_backward(x, w, mean, r)
 
     @staticmethod
     def backward(ctx: Context, gy: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -209,27 +224,31 @@ class _NormalizationGradient(Function):
     """
 
     @staticmethod
-    def forward(ctx: Context, gy: Tensor, x: Tensor, w: Tensor, m: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        scale = x.shape[1] / x.numel()
-        a, c = over_rows(gy), over_rows(gy * m) * r
-        ctx.save_for_backward(gy, w, m, r, c, a)
-        wr = w * r
-        return torch.addcmul(-wr * a * scale, gy, wr).addcmul_(m, -wr * r * c * scale), c, a
+    def forward(
+        ctx: Context, gy: Tensor, x: Tensor, w: Tensor, mean: Tensor, r: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        gx, c, a = torch.ops.aten.native_batch_norm_backward(
+            gy, x, w.flatten(), None, None, mean.flatten(), r.flatten(), True, 0.0, [True] * 3
+        )
+        c, a = c.view_as(w), a.view_as(w)
+        ctx.save_for_backward(gy, x, w, mean, r, c, a)
+        return gx, c, a
 
     @staticmethod
     @once_differentiable  # third derivatives are not written out
     def backward(ctx: Context, u: Tensor, uw: Tensor, ub: Tensor) -> tuple[Tensor | None, ...]:
-        gy, w, m, r, c, a = ctx.saved_tensors
-        scale = gy.shape[1] / gy.numel()
-        p, q, t = over_rows(u), over_rows(u * m) * r, over_rows(u * gy)
+        gy, x, w, mean, r, c, a = ctx.saved_tensors
+        scale = gy.shape[1] / gy.numel()  # one over the number of rows
+        p, q = row_sums(u, x, mean, r)
+        _, t = row_sums(u, gy, torch.zeros_like(mean), torch.ones_like(r))
         wr = w * r
         # These are the derivatives of w r k + uw c + ub a, where k is
         k = t - (a * p + c * q) * scale
         # In x̂ that is alpha gy + beta u; both x̂ and r depend on x.
         alpha, beta = uw - wr * q * scale, -wr * c * scale
-        ggy = torch.addcmul(ub - wr * p * scale, u, wr).addcmul_(m, alpha * r)
-        gx = torch.addcmul(-(alpha * a + beta * p) * r * scale, gy, alpha * r).addcmul_(u, beta * r)
-        gx = gx.addcmul_(m, -(alpha * c + beta * q + wr * k) * r * r * scale)
+        ggy = combined(ub - wr * p * scale - mean * alpha * r, (u, wr), (x, alpha * r))
+        gamma = (alpha * c + beta * q + wr * k) * r * r * scale
+        gx = combined(mean * gamma - (alpha * a + beta * p) * r * scale, (gy, alpha * r), (u, beta * r), (x, -gamma))
         return ggy, gx, r * k, None, None
 
 
@@ -251,7 +270,8 @@ class BatchNorm(nn.BatchNorm2d):
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, support_size: int | None = None) -> Tensor:
     """Normalises ``[n, C, H, W]`` by its own statistics, or those of its first ``support_size`` rows."""
-    x = x.to(weight.dtype)  # under bf16 autocast, statistics in float32
+    if support_size is not None or not torch.is_autocast_enabled(x.device.type):
+        x = x.to(weight.dtype)  # what autocast leaves in bfloat16 may stay so: the statistics are in float32 anyway
     weight, bias = weight.view(1, -1, 1, 1), bias.view(1, -1, 1, 1)
     if support_size is None:
         return _Normalization.apply(x, weight, bias, eps)[0]

@@ -69,11 +69,11 @@ def test_weights_of_a_convolution_can_be_shared_without_saying_so():
     torch.testing.assert_close(vmap(layer)(x), layer(x.flatten(0, 1)).unflatten(0, (4, 3)))
 
 
-def test_bf16_autocast_convolves_in_bf16_and_normalises_in_float32():
+def test_under_bf16_autocast_activations_stay_in_bf16_and_weights_do_not():
     convolution, norm, x = Conv2d(2, 3, 3, 2, 1), BatchNorm(3, track_running_stats=False), torch.randn(4, 2, 5, 5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         convolved = convolution(x)
-        assert (convolved.dtype, norm(convolved).dtype) == (torch.bfloat16, torch.float32)
+        assert (convolved.dtype, norm(convolved).dtype) == (torch.bfloat16, torch.bfloat16)
         (gradient,) = torch.autograd.grad(norm(convolved).square().sum(), convolution.weight, create_graph=True)
         gradient.square().sum().backward()
     assert convolution.weight.grad.dtype == torch.float32
