@@ -37,8 +37,8 @@ feature_reuse: $(STAMP)  # STEPS=100: as above
 methods: $(STAMP)  # STEPS=100: as above
 	$(VENV)/bin/fewshot methods $(if $(STEPS),--max_steps $(STEPS))
 
-results: $(STAMP)  # tests the checkpoints that come along; trains nothing
-	$(VENV)/bin/fewshot results
+results: $(STAMP)  # tests the checkpoints that come along and writes their tables; trains nothing
+	$(VENV)/bin/fewshot results --repository .
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -38,7 +38,8 @@ def test_a_pretrained_checkpoint_is_as_good_as_its_table_says(file, real_omniglo
           f"--trainer.default_root_dir={tmp_path}"])  # fmt: skip
     (report,) = reports(tmp_path)
     mean, ci95 = TABLE[file]
-    assert (report["episodes"], report["ways"], report["shots"]) == (600, 5, 1)
+    assert report["episodes"] == 600
+    assert f"{report['ways']}w{report['shots']}s" in file
     # The same episodes: nothing but rounding may differ, a few of 15,000 queries. The interval is much wider.
     assert abs(100 * report["accuracy"] - mean) < 0.1 < ci95
     assert 100 * report["ci95"] == pytest.approx(ci95, abs=0.05)

@@ -176,7 +176,7 @@ class AdaptingModule(EpisodicModule):
             for step, learners in enumerate(adaptation):
                 if step == 0:
                     before = learners(episode.query.x)
-            return learners(episode.query.x), before
+            return (learners(episode.query.x) if step else before), before
 
     def describe(self) -> dict[str, Any]:
         """Adaptation steps, and the batch-norm mode of a network that has some."""

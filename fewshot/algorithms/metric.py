@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fewshot.algorithms.base import EpisodicModule
 from fewshot.algorithms.gradients import OuterStep
+from fewshot.algorithms.remembering import Remembering
 from fewshot.episodes import Episode, Examples, Prediction
 from fewshot.errors import FewShotError, in_range
 from fewshot.networks import Embedding, keeps_running_statistics
@@ -89,6 +90,8 @@ class MetricModule(EpisodicModule):
         in_range(0, MOST_SHIFT, test_shift=test_shift)
         self.network = network
         self.test_shift = test_shift
+        self._memory: Remembering | None = None  # of the evaluation that goes on
+        self._recalls = False
 
     @abstractmethod
     def compare(self, support: Examples, queries: Tensor) -> Tensor:
@@ -118,11 +121,15 @@ class MetricModule(EpisodicModule):
         """
         tasks, supports = episode.support.y.shape
         images = torch.cat([episode.support.x, episode.query.x], dim=1).flatten(0, 1)  # [T*N*(K+Q), C, H, W]
-        parts = [self.features(part) for part in images.split(at_once or len(images))]
-        embedded = torch.cat(parts).unflatten(0, (tasks, -1))  # [T, N*(K+Q), D]
+        embedded = self._embed(images, at_once or len(images)).unflatten(0, (tasks, -1))  # [T, N*(K+Q), D]
         if self.exact:
             embedded = embedded.to(torch.promote_types(embedded.dtype, torch.float32))
         return Examples(embedded[:, :supports], episode.support.y), embedded[:, supports:]
+
+    def _embed(self, images: Tensor, at_once: int) -> Tensor:
+        if self._recalls and self._memory is not None and images.device.type == "cpu":
+            return self._memory(self.features, images, at_once)
+        return torch.cat([self.features(part) for part in images.split(at_once)])
 
     def features(self, images: Tensor) -> Tensor:
         """What is compared of images ``[n, C, H, W]``: ``[n, D]``."""
@@ -133,6 +140,26 @@ class MetricModule(EpisodicModule):
     def _logits(self, support: Examples, queries: Tensor) -> Tensor:
         with torch.autocast(queries.device.type, enabled=False) if self.exact else nullcontext():
             return self.compare(support, queries)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begins with nothing remembered: the weights have changed."""
+        self._memory = Remembering()
+
+    def on_test_epoch_start(self) -> None:
+        """Begins with nothing remembered."""
+        self._memory = Remembering()
+
+    def _judge(self, episode: Episode, split: str) -> dict[str, Prediction]:
+        """Embeds each image of an evaluation once; :meth:`verify` has to see what the network makes of each batch."""
+        self._recalls = True
+        try:
+            return super()._judge(episode, split)
+        finally:
+            self._recalls = False
+
+    def _log_summary(self, split: str) -> None:
+        super()._log_summary(split)
+        self._memory = None
 
     def describe(self) -> dict[str, Any]:
         """No steps are taken."""
