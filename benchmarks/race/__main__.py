@@ -62,17 +62,18 @@ def main(
         train = ours.train if name in ours.RECIPES else peer.train
         train(name, file, minutes=minutes, until=until, steps=steps, every=every)
         report(out)
+    print(f"{report(out)}\nResults: {out / 'race.md'}, {out / 'race.png'}")
 
 
-def report(out: Path) -> None:
-    """Writes the table and the picture of all records in a folder, and prints the table."""
+def report(out: Path) -> str:
+    """Writes the table and the picture of all records in a folder; returns the table."""
     read_all = {name: read(out / f"{name}.json") for name in get_args(Name)}
     records = {name: content for name, content in read_all.items() if content and content["points"]}
     threads = sorted({content["threads"] for content in records.values()})
     shown = table(records)
     write_text(out / "race.md", f"{hardware()}, threads: {', '.join(map(str, threads))}.\n\n{shown}")
     figure(records).savefig(out / "race.png", dpi=100)
-    print(f"{shown}\nResults: {out / 'race.md'}, {out / 'race.png'}")
+    return shown
 
 
 def _need(name: str) -> None:

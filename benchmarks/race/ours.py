@@ -8,12 +8,12 @@ import time
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from benchmarks.race.record import BEST, Record, read
+from benchmarks.race.record import Record, read
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ class Referee(Callback):
         """Writes the validation down and lets the clock go on."""
         accuracy = trainer.callback_metrics["val/accuracy"].item()
         for name in self.record.validated(self.seconds, trainer.global_step, accuracy):
-            trainer.save_checkpoint(checkpoint(self.record.file, name))
+            trainer.save_checkpoint(checkpoint(self.record.file, name), weights_only=False)
         if accuracy >= self.until:
             trainer.should_stop = True
         self.pause.close()
@@ -91,6 +91,9 @@ def train(name: str, file: Path, minutes: float, until: float, steps: int | None
         until: Validation accuracy that ends the training.
         steps: Outer steps in place of the recipe's.
         every: Unused: a recipe says how often it is validated, in outer steps.
+
+    Raises:
+        SystemExit: If the limit came before the first validation.
     """
     file, recipe = file.absolute(), RECIPES[name]
     steps = recipe.steps if steps is None else steps
@@ -101,14 +104,18 @@ def train(name: str, file: Path, minutes: float, until: float, steps: int | None
     words += [f"--trainer.max_steps={steps}", f"--trainer.val_check_interval={max(1, steps // recipe.validations)}"]
     words += [f"--trainer.max_time={_clock(minutes)}", "--trainer.callbacks+=benchmarks.race.ours.Referee"]
     words += [f"--trainer.callbacks.file={file}", f"--trainer.callbacks.until={until}"]
+    file.unlink(missing_ok=True)
     command([*words, f"--trainer.callbacks.started={time.time()}"])
-    test(file)
-
-
-def test(file: Path) -> None:
-    """Tests the states of a record."""
     content = read(file)
-    assert content is not None, f"{file} was not written"
+    if content is None:
+        raise SystemExit(
+            f"{name} was not validated within {minutes:g} minutes: give it more --minutes, or fewer --steps"
+        )
+    test(file, content)
+
+
+def test(file: Path, content: dict[str, Any]) -> None:
+    """Tests the states of a record."""
     record = Record(file, 0.0)
     record.content = content
     for name in content["states"]:

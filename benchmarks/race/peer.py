@@ -21,7 +21,7 @@ from fewshot.fast.allocator import keep_freed_memory
 from fewshot.metrics import summarised
 
 ROOT = Path(__file__).parents[2]
-JUDGED = {"test_ways": 5, "test_shots": 1, "test_queries": 5}
+JUDGED: dict[str, Any] = {"test_ways": 5, "test_shots": 1, "test_queries": 5}
 """The validation and test episodes, the same for all contestants."""
 TASKS = 8  # of an evaluation at a time
 
@@ -69,10 +69,9 @@ def maker(name: str) -> Callable[[], Peer]:
 class Episodes:
     """The episodes of all contestants: those of Omniglot's split ``random``, images 0 to 1."""
 
-    def __init__(self, val_episodes: int = 200, test_episodes: int = 600, **training: int) -> None:
-        self.data = OmniglotDataModule(
-            split="random", val_episodes=val_episodes, test_episodes=test_episodes, **JUDGED, **training
-        )
+    def __init__(self, val_episodes: int = 200, test_episodes: int = 600, **training: Any) -> None:
+        evaluation = {**JUDGED, "val_episodes": val_episodes, "test_episodes": test_episodes}
+        self.data = OmniglotDataModule(split="random", **evaluation, **training)
         self.data.setup("fit")
 
     def meta_batch(self, split: str, first: int, count: int) -> Episode:
@@ -104,9 +103,8 @@ def race(
         every: Seconds of training between two validations.
     """
     size, done, states = episodes.data.meta_batch_size, 0, {}
-    limit, due, accuracy = 60 * minutes, every, 0.0
-    progress = record.seconds() / limit
-    while progress < 1 and accuracy < until:
+    limit, due, progress, accuracy = 60 * minutes, every, 0.0, 0.0
+    while progress < 1 and accuracy < until:  # at least one step
         peer.step(episodes.meta_batch("train", done * size, size), progress)
         done += 1
         seconds = record.seconds()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from benchmarks.race.record import BEST, MARKS, name_of
 from fewshot.studies.tables import markdown
 
-NOT_REACHED = "–"
+NOT_REACHED = "not reached"
 
 Records = Mapping[str, dict[str, Any]]
 """The contents of records, by contestant."""
@@ -50,6 +50,7 @@ def figure(records: Records) -> Figure:
     for mark in MARKS:
         axes.axhline(mark, color="grey", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="minutes of training", ylabel="validation accuracy, 5-way 1-shot")
-    axes.set_ylim(bottom=min(0.9, max(min(content["points"][-1][2] for content in records.values()) - 0.02, 0.0)))
+    lowest = min(content["points"][-1][2] for content in records.values())
+    axes.set_ylim(bottom=min(0.9, lowest - 0.02))
     axes.legend()
     return drawn
