@@ -13,7 +13,7 @@ from benchmarks.race.record import Record
 from benchmarks.race.report import table
 from fewshot.cli import main as fewshot
 
-FEW = {"val_episodes": 2, "test_episodes": 3}
+FEW = {"val_episodes": 2, "test_episodes": 2}
 TINY = ["--data.val_episodes=2", "--data.test_episodes=3", "--trainer.enable_progress_bar=false"]
 
 
