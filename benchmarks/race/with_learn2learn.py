@@ -13,7 +13,7 @@ import learn2learn  # noqa: E402
 
 
 class MAML(TorchPeer):
-    """As in examples/vision/maml_omniglot.py, with the library's OmniglotCNN.
+    """As in examples/vision/maml_omniglot.py, with the library's OmniglotCNN in place of a fully connected network.
 
     A query per class, 32 tasks, one inner step at a rate of 0.5, Adam at 0.003. The example's own validation and test
     in each iteration are left out.
