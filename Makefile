@@ -1,10 +1,10 @@
-# make demo, explore, homework, family, feature_reuse, methods, results, test, docs, bench, soak, wheel:
+# make demo, explore, homework, family, feature_reuse, methods, results, test, docs, bench, race, soak, wheel:
 # each sets up .venv, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo explore homework family feature_reuse methods results test docs bench soak lint wheel clean
+.PHONY: install demo explore homework family feature_reuse methods results test docs bench race soak lint wheel clean
 
 install: $(STAMP)
 
@@ -60,6 +60,9 @@ docs: $(STAMP)  # to build/site; its search works where the folder is served: py
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install -e ".[bench]"
 	$(VENV)/bin/python -m benchmarks $(BENCH)
+
+race: $(STAMP)  # RACE="--contestants [fewshot-maml-short]": python -m benchmarks.race --help
+	$(VENV)/bin/python -m benchmarks.race $(RACE)
 
 soak: $(STAMP)  # MINUTES=60 SEED=1
 	$(VENV)/bin/python -m benchmarks.soak --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0)

@@ -6,9 +6,9 @@ used as their own examples of MAML use them.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -144,47 +144,14 @@ def torchopt(work: Work) -> Step:
 
 
 def jax(work: Work) -> Step:
-    """JAX's jit(value_and_grad(vmap())).
-
-    Its convolutions are written as a gather and a matrix product: XLA's own ones, on a CPU and with weights for each
-    task, take some 25 times as long.
-    """
+    """JAX's jit(value_and_grad(vmap())); see ``benchmarks/in_jax.py``."""
     import jax as library
     import jax.numpy as jnp
 
-    library.config.update("jax_platforms", "cpu")
+    from benchmarks import in_jax
 
-    *blocks, head = [list(layer.parameters()) for layer in plain_network(work.ways) if list(layer.parameters())]
-    weights = {
-        "convolutions": [jnp.array(c[0].detach().permute(2, 3, 1, 0).flatten(0, 2).numpy()) for c in blocks[::2]],
-        "norms": [[jnp.array(parameter.detach().numpy()) for parameter in norm] for norm in blocks[1::2]],
-        "head": [jnp.array(parameter.detach().numpy()) for parameter in head],
-    }
-    data = [jnp.array(np.moveaxis(array, 2, -1) if array.ndim > 2 else array) for array in work.data()]
-
-    def logits(weights: dict, x: library.Array) -> library.Array:
-        for convolution, (scale, shift) in zip(weights["convolutions"], weights["norms"]):
-            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-            size = (x.shape[1] - 3) // 2 + 1
-            shifts = [x[:, i : i + 2 * size - 1 : 2, j : j + 2 * size - 1 : 2] for i in range(3) for j in range(3)]
-            x = jnp.concatenate(shifts, axis=-1) @ convolution
-            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-            x = library.nn.relu((x - mean) * library.lax.rsqrt(variance + 1e-5) * scale + shift)
-        return x.mean((1, 2)) @ weights["head"][0].T + weights["head"][1]
-
-    def loss(weights: dict, x: library.Array, y: library.Array) -> library.Array:
-        return -jnp.take_along_axis(library.nn.log_softmax(logits(weights, x)), y[:, None], 1).mean()
-
-    def task(weights: dict, x: library.Array, y: library.Array, *query: library.Array) -> library.Array:
-        for _ in range(work.steps):
-            gradients = library.grad(loss)(weights, x, y)
-            if work.first_order:
-                gradients = library.lax.stop_gradient(gradients)
-            weights = library.tree.map(lambda weight, gradient: weight - INNER_LR * gradient, weights, gradients)
-        return loss(weights, *query)
-
-    def outer(weights: dict, *data: library.Array) -> library.Array:
-        return library.vmap(task, (None, 0, 0, 0, 0))(weights, *data).mean()
+    weights, data = in_jax.initial(work.ways), [in_jax.array(array) for array in work.data()]
+    outer = partial(in_jax.outer_loss, steps=work.steps, lr=INNER_LR, first_order=work.first_order)
 
     @library.jit
     def gradient(weights: dict, *data: library.Array) -> tuple[library.Array, dict, library.Array]:
@@ -219,12 +186,8 @@ def protonet(work: Work) -> Step:
 def easyfsl(work: Work) -> Step:
     """Easyfsl's PrototypicalNetworks on the same episode."""
     from easyfsl.methods import PrototypicalNetworks
-    from torch import nn
 
-    layers: list[nn.Module] = []
-    for channels in (1, 64, 64, 64):
-        layers += [nn.Conv2d(channels, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)]
-    network = PrototypicalNetworks(nn.Sequential(*layers, nn.Flatten()))
+    network = PrototypicalNetworks(pooling_conv4())
     (support, query) = (_episode(work.ways, count) for count in (work.shots, QUERIES))
 
     def step() -> tuple[float, float]:
@@ -235,6 +198,19 @@ def easyfsl(work: Work) -> Step:
         return outcome(loss.item(), network)
 
     return step
+
+
+def pooling_conv4() -> torch.nn.Sequential:
+    """The network that easyfsl gets: that of Snell et al., in torch's own layers."""
+    layers: list[torch.nn.Module] = []
+    for channels in (1, 64, 64, 64):
+        layers += [
+            torch.nn.Conv2d(channels, 64, 3, 1, 1, bias=False),
+            torch.nn.BatchNorm2d(64),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+        ]
+    return torch.nn.Sequential(*layers, torch.nn.Flatten())
 
 
 def _episode(ways: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
