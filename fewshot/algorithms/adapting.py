@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from fewshot.algorithms.base import EpisodicModule
 from fewshot.episodes import Episode, Examples, Prediction
 from fewshot.errors import CannotDoError, FewShotError, at_least_one, positive
+from fewshot.fast.chunks import largest_activation, tasks_at_once
 from fewshot.inner_loop import (
     Adapt,
     Draw,
@@ -45,8 +46,8 @@ class AdaptingModule(EpisodicModule):
         batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
             (``transductive``), the support set's (``inductive``), or those of training (``running``), which stay as
             they are and want a network that keeps them.
-        task_chunk_size: Adapt so many tasks at a time, to need less memory; all of the meta-batch if not given. Results
-            are the same.
+        task_chunk_size: Adapt so many tasks at a time, or ``all`` of a meta-batch. If not given, on a CPU as many as keep
+            the largest activation below 24 MB: beyond, memory makes them slower. Results are the same.
         **shared: The options of every learner.
 
     Raises:
@@ -67,7 +68,7 @@ class AdaptingModule(EpisodicModule):
         test_adaptation_steps: int | None = None,
         adapt: Adapt = "all",
         batch_norm: BatchNormMode = "transductive",
-        task_chunk_size: int | None = None,
+        task_chunk_size: int | Literal["all"] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
@@ -80,7 +81,7 @@ class AdaptingModule(EpisodicModule):
             )
         positive(inner_lr=inner_lr)
         at_least_one(outputs=outputs)
-        if task_chunk_size is not None:
+        if isinstance(task_chunk_size, int):
             at_least_one(task_chunk_size=task_chunk_size)
         self.outputs = outputs
         self.adaptation_steps = adaptation_steps
@@ -88,6 +89,7 @@ class AdaptingModule(EpisodicModule):
         self.adapt_option: Adapt = adapt
         self.batch_norm = batch_norm
         self.task_chunk_size = task_chunk_size
+        self._activations: dict[Any, int] = {}
         self._check_batch_norm(network)
         self.network = Classifier(network, outputs)
         self.train(self.training)  # Lightning trains in the mode that it finds
@@ -161,13 +163,25 @@ class AdaptingModule(EpisodicModule):
         """The learners after ``steps`` steps; those on the way there are not kept."""
         return deque(self.adapt(support, steps, graph, loop), maxlen=1).pop()
 
+    def chunks(self, episode: Episode) -> list[Episode]:
+        """The meta-batch in parts of as many tasks as are adapted at once."""
+        if self.task_chunk_size is not None:
+            return episode.chunks(None if self.task_chunk_size == "all" else self.task_chunk_size)
+        tasks, (x, query_x) = len(episode.query.y), (episode.support.x, episode.query.x)
+        if x.device.type != "cpu" or tasks == 1:
+            return [episode]
+        key = x.shape[2:], x.dtype, torch.is_autocast_enabled("cpu")
+        if key not in self._activations:
+            self._activations[key] = largest_activation(self.network, x[0, :2])
+        return episode.chunks(tasks_at_once(tasks, self._activations[key] * max(x.shape[1], query_x.shape[1])))
+
     def predict(self, episode: Episode) -> Prediction:
         """Adapts to each task and predicts its queries, before and after."""
         if torch.is_inference_mode_enabled():
             raise FewShotError(
                 f"{self.title} takes gradients while it is tested: make the Trainer with inference_mode=False"
             )
-        chunks = [self._predict(chunk) for chunk in episode.chunks(self.task_chunk_size)]
+        chunks = [self._predict(chunk) for chunk in self.chunks(episode)]
         return Prediction(*(torch.cat(parts) for parts in zip(*chunks)))
 
     def _predict(self, episode: Episode) -> tuple[Tensor, Tensor]:

@@ -124,7 +124,7 @@ class IMAMLModule(AdaptingModule):
 
     def outer_loss(self, episode: Episode) -> OuterStep:
         """The loss of the queries, with the implicit gradient."""
-        chunks, parameters = episode.chunks(self.task_chunk_size), list(self.network.parameters())
+        chunks, parameters = self.chunks(episode), list(self.network.parameters())
         return as_loss(map(self.implicit_gradient, chunks), parameters, tasks=len(episode.query.y))
 
     def implicit_gradient(self, episode: Episode) -> Gradient:

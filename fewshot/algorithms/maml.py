@@ -154,7 +154,7 @@ class MAMLModule(AdaptingModule):
             loss, outputs, *gradients = run(parameters, [*chunk.support, *chunk.query, *weights], self.order)
             return Gradient(loss, outputs, gradients)
 
-        return as_loss(map(gradient, episode.chunks(self.task_chunk_size)), parameters, tasks=len(episode.query.y))
+        return as_loss(map(gradient, self.chunks(episode)), parameters, tasks=len(episode.query.y))
 
     def _differentiated(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor], *_: Any) -> list[Tensor]:
         """Loss, outputs and gradients of :meth:`query_loss` as a function of tensors alone.
