@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import auto_cli
@@ -20,7 +20,9 @@ from benchmarks import pipeline
 from benchmarks.plots import times_figure
 from benchmarks.work import Work
 
-ENGINES = ("recorded", "vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
+COMPARED = ("recorded", "vectorized", "sequential", "learn2learn", "higher", "torchopt", "jax")
+"""These agree about the loss and its gradient's norm."""
+ENGINES = (*COMPARED, "bf16", "floor")
 SECOND_ORDER_ONLY = ("higher", "torchopt")
 LIBRARIES = ("torch", "pytorch-lightning", "learn2learn", "higher", "torchopt", "jax", "easyfsl")
 SAME = 1e-2  # relative; float32 in another order, which batch norm over few images amplifies; first order is 10 % off
@@ -42,8 +44,8 @@ def table_works() -> list[Work]:
 class Worker:
     """A process that holds one engine and one work: see ``benchmarks/worker.py``."""
 
-    def __init__(self, engine: str, work: Work) -> None:
-        command = [sys.executable, "-m", "benchmarks.worker", engine, json.dumps(work)]
+    def __init__(self, engine: str, work: Work, device: str = "cpu") -> None:
+        command = [sys.executable, "-m", "benchmarks.worker", engine, json.dumps(work), device]
         self.process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.name = f"{engine} on {work.name}"
 
@@ -67,7 +69,7 @@ class Worker:
         return json.loads(self.process.communicate()[0])
 
 
-def measure(work: Work, engines: Iterable[str], rounds: int) -> list[Row]:
+def measure(work: Work, engines: Iterable[str], rounds: int, device: str = "cpu") -> list[Row]:
     """Times every engine on one work: each in a process of its own, one step of each in turn.
 
     Raises:
@@ -76,7 +78,7 @@ def measure(work: Work, engines: Iterable[str], rounds: int) -> list[Row]:
     engines = [engine for engine in engines if not (work.first_order and engine in SECOND_ORDER_ONLY)]
     workers, rows = [], []
     for engine in engines:
-        workers.append(Worker(engine, work))
+        workers.append(Worker(engine, work, device))
         loss, norm, first, idle = workers[-1].answer()  # it has compiled
         told = {"loss": loss, "norm": norm, "first": first, "idle_mb": idle}
         rows.append({**work._asdict(), "engine": engine, **told, "seconds": []})
@@ -86,7 +88,7 @@ def measure(work: Work, engines: Iterable[str], rounds: int) -> list[Row]:
     for worker, row in zip(workers, rows):
         row["peak_mb"] = worker.peak()
     for what in ("loss", "norm"):
-        values = [row[what] for row in rows if row["engine"] in ENGINES]
+        values = [row[what] for row in rows if row["engine"] in COMPARED]
         if values and not max(values) - min(values) <= SAME * max(values):
             raise RuntimeError(f"not the same work on {work.name}: {what} of {engines} is {values}")
     return rows
@@ -112,6 +114,21 @@ def table(title: str, rows: list[Row], engines: Iterable[str], cell: Callable[[R
         works.setdefault(work.name, {})[row["engine"]] = cell(row)
     for name, cells in works.items():
         shown.add_row(name, *(cells.get(engine, "-") for engine in engines))
+    return shown
+
+
+RATIOS = (("recorded", "floor"), ("learn2learn", "recorded"), ("jax", "recorded"), ("recorded", "bf16"))
+
+
+def ratios(rows: list[Row]) -> Table:
+    """How many times as long one engine takes as another: the median over the rounds, each of which is a pair."""
+    shown = Table("work", *map(" / ".join, RATIOS), title="Ratios of times, median over the rounds")
+    works: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        works.setdefault(Work(*(row[field] for field in Work._fields)).name, {})[row["engine"]] = row["seconds"]
+    for name, seconds in works.items():
+        pairs = ([a / b for a, b in zip(seconds.get(one, ()), seconds.get(other, ()))] for one, other in RATIOS)
+        shown.add_row(name, *(f"{median(pair):.2f}" if pair else "-" for pair in pairs))
     return shown
 
 
@@ -142,8 +159,9 @@ def main(
     tasks: list[int] = [1, 4, 16, 64],  # noqa: B006
     steps: list[int] = [1, 3, 10],  # noqa: B006
     outer_steps: int = 100,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Measures fewshot beside its peers, on this machine's CPU.
+    """Measures fewshot beside its peers.
 
     Args:
         out: Folder for results.json and the pictures.
@@ -153,6 +171,7 @@ def main(
         tasks: Numbers of tasks for the picture of 5-way 1-shot, 1 step, second order.
         steps: Numbers of inner steps for the picture of 5-way 1-shot, 32 tasks, second order.
         outer_steps: Outer steps of the training that shows what the loop around the algorithm costs.
+        device: Where the outer steps run; the loop around them is measured on the CPU. JAX is left on the CPU, too.
     """
     out.mkdir(parents=True, exist_ok=True)
     console = Console(width=160)
@@ -171,14 +190,15 @@ def main(
         rows = []
         for work in series:
             console.print(f"measuring {work.name}")
-            rows += measure(work, engines, rounds)
+            rows += measure(work, engines, rounds, device)
             keep(name, rows)
         if rows:
             console.print(table("MAML: ms per outer step, median (lowest-highest)", rows, engines, milliseconds))
+            console.print(ratios(rows))
             console.print(table("MAML: peak memory of the process, MB", rows, engines, megabytes))
     times_figure(results["tasks"], results["steps"]).savefig(out / "times.png", dpi=100)
     if engines == ENGINES:
-        keep("protonet", measure(Work(20, 1, tasks=1, steps=0), ("protonet", "easyfsl"), rounds))
+        keep("protonet", measure(Work(20, 1, tasks=1, steps=0), ("protonet", "easyfsl"), rounds, device))
         shown = Table("engine", "ms", title="ProtoNet: one 20-way 1-shot episode with 5 queries per class")
         for row in results["protonet"]:
             shown.add_row(row["engine"], milliseconds(row))

@@ -5,14 +5,20 @@ the gradients of all initial weights are there; the optimiser is left out, as it
 used as their own examples of MAML use them.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 
+from benchmarks.floor import products
 from benchmarks.work import INNER_LR, Work, plain_network, tensors
+
+if TYPE_CHECKING:
+    from fewshot.algorithms import MAMLModule
+    from fewshot.episodes import Episode
 
 QUERIES = 5  # per class, of prototypical networks
 
@@ -25,8 +31,8 @@ def outcome(loss: float, module: torch.nn.Module) -> tuple[float, float]:
     return loss, torch.nn.utils.get_total_norm(gradients).item()
 
 
-def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], record: bool = False) -> Step:
-    """MAMLModule, as the command line uses it."""
+def learner(work: Work, **options: Any) -> "tuple[MAMLModule, Episode]":
+    """MAMLModule from the weights that the peers get, and its meta-batch."""
     from fewshot.algorithms import MAMLModule
     from fewshot.episodes import Episode, Examples
     from fewshot.networks import Conv4
@@ -37,8 +43,7 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], record:
         inner_lr=INNER_LR,
         adaptation_steps=work.steps,
         first_order=work.first_order,
-        inner_loop=inner_loop,
-        record=record,
+        **options,
     )
     own = dict(module.network.named_parameters())
     kinds = [f"features.{kind}.{i}" for i in range(4) for kind in ("convolutions", "norms")]
@@ -46,11 +51,17 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], record:
     for name, parameter in zip(names, plain_network(work.ways).parameters(), strict=True):
         own[name].data.copy_(parameter.data)
     x, y, query_x, query_y = tensors(work)
-    episode = Episode(Examples(x, y), Examples(query_x, query_y))
+    return module.to(x.device), Episode(Examples(x, y), Examples(query_x, query_y))
+
+
+def fewshot(work: Work, bf16: bool = False, **options: Any) -> Step:
+    """MAMLModule, as the command line uses it."""
+    module, episode = learner(work, **options)
 
     def step() -> tuple[float, float]:
         module.zero_grad()
-        loss, _ = module.outer_loss(episode)
+        with torch.autocast(episode.query.x.device.type, torch.bfloat16, enabled=bf16):
+            loss, _ = module.outer_loss(episode)
         loss.backward()
         return outcome(loss.item(), module)
 
@@ -58,18 +69,40 @@ def fewshot(work: Work, inner_loop: Literal["vectorized", "sequential"], record:
 
 
 def recorded(work: Work) -> Step:
-    """Fewshot, all tasks at once, recorded and replayed."""
-    return fewshot(work, "vectorized", record=True)
+    """Fewshot, tasks side by side, recorded and replayed."""
+    return fewshot(work, record=True)
+
+
+def bf16(work: Work) -> Step:
+    """The same under bf16-mixed."""
+    return fewshot(work, bf16=True, record=True)
 
 
 def vectorized(work: Work) -> Step:
-    """Fewshot, all tasks at once."""
-    return fewshot(work, "vectorized")
+    """Fewshot, tasks side by side."""
+    return fewshot(work)
 
 
 def sequential(work: Work) -> Step:
     """Fewshot, task after task."""
-    return fewshot(work, "sequential")
+    return fewshot(work, inner_loop="sequential")
+
+
+def floor(work: Work) -> Step:
+    """The convolutions and matrix products of ``recorded``, and nothing else."""
+    module, episode = learner(work, record=True)
+    assert module.recording is not None
+    parameters, parts = [parameter.detach() for parameter in module.parameters()], []
+    for chunk in module.chunks(episode):
+        inputs = [*chunk.support, *chunk.query]
+        parts.append(products(module.recording.program(parameters, inputs, module.order), parameters, inputs))
+
+    def step() -> tuple[float, float]:
+        for part in parts:
+            part()
+        return math.nan, math.nan
+
+    return step
 
 
 def learn2learn(work: Work) -> Step:
@@ -171,7 +204,7 @@ def protonet(work: Work) -> Step:
     from fewshot.episodes import Episode, Examples
     from fewshot.networks import Conv4
 
-    module = ProtoNetModule(Conv4(downsample="pool", running_statistics=True))
+    module = ProtoNetModule(Conv4(downsample="pool", running_statistics=True))  # made on the default device
     episode = Episode(Examples(*_episode(work.ways, work.shots)), Examples(*_episode(work.ways, QUERIES)))
 
     def step() -> tuple[float, float]:
@@ -214,6 +247,7 @@ def pooling_conv4() -> torch.nn.Sequential:
 
 
 def _episode(ways: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(count)
-    images = (torch.rand(1, ways * count, 1, 28, 28, generator=generator) < 0.1).float()
-    return images, torch.arange(ways).repeat(count).unsqueeze(0)
+    generator = torch.Generator("cpu").manual_seed(count)
+    images = (torch.rand(1, ways * count, 1, 28, 28, generator=generator, device="cpu") < 0.1).float()
+    device = torch.get_default_device()
+    return images.to(device), torch.arange(ways, device=device).repeat(count).unsqueeze(0)

@@ -42,8 +42,8 @@ class Work(NamedTuple):
 
 
 def tensors(work: Work) -> tuple[torch.Tensor, ...]:
-    """The data of a work as tensors."""
-    return tuple(torch.from_numpy(array) for array in work.data())
+    """The data of a work as tensors on the default device."""
+    return tuple(torch.as_tensor(array, device=torch.get_default_device()) for array in work.data())
 
 
 def plain_network(ways: int) -> nn.Sequential:

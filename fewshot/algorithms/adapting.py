@@ -46,8 +46,8 @@ class AdaptingModule(EpisodicModule):
         batch_norm: Whose statistics normalise the queries: their own, all queries of the task together
             (``transductive``), the support set's (``inductive``), or those of training (``running``), which stay as
             they are and want a network that keeps them.
-        task_chunk_size: Adapt so many tasks at a time, or ``all`` of a meta-batch. If not given, on a CPU as many as keep
-            the largest activation below 24 MB: beyond, memory makes them slower. Results are the same.
+        task_chunk_size: Adapt so many tasks at a time, or ``all`` of a meta-batch. If not given, on a CPU as many as
+            keep the largest activation below 24 MB: more need more memory, and are slower. Results are the same.
         **shared: The options of every learner.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 TensorFunction = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
@@ -24,7 +25,7 @@ class Recording:
 
     def __init__(self, function: TensorFunction) -> None:
         self.function = function
-        self.programs: dict[Any, Callable[..., list[Tensor]]] = {}
+        self.programs: dict[Any, GraphModule] = {}
 
     def __call__(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor], variant: Hashable) -> list[Tensor]:
         """Records where needed, and runs.
@@ -35,6 +36,12 @@ class Recording:
             variant: Options of the learner that may change: another one is recorded anew, too.
         """
         parameters = [parameter.detach() for parameter in parameters]
+        program = self.program(parameters, inputs, variant)
+        with torch.no_grad(), torch.autocast(inputs[0].device.type, enabled=False):  # both are in the recording
+            return program(parameters, list(inputs))
+
+    def program(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor], variant: Hashable) -> GraphModule:
+        """The operations for inputs like these, recorded where needed; see :meth:`__call__`."""
         device = inputs[0].device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         key = variant, precision, *((t.shape, t.stride(), t.dtype, t.device) for t in [*parameters, *inputs])
@@ -43,10 +50,9 @@ class Recording:
             self.programs[key] = self._record(parameters, inputs)
             seconds = time.perf_counter() - start
             rank_zero_info(f"Recorded the outer step of {len(inputs[0])} tasks, once for all, in {seconds:.1f} s.")
-        with torch.no_grad(), torch.autocast(device, enabled=False):  # both are in the recording
-            return self.programs[key](parameters, list(inputs))
+        return self.programs[key]
 
-    def _record(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
+    def _record(self, parameters: Sequence[Tensor], inputs: Sequence[Tensor]) -> GraphModule:
         program = make_fx(self.function)(list(parameters), list(inputs))
         program.graph.eliminate_dead_code()
         program.recompile()

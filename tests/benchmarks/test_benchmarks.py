@@ -6,14 +6,15 @@ import pytest
 
 import benchmarks.__main__ as command
 from benchmarks import engines
-from benchmarks.__main__ import SAME, main, measure
+from benchmarks.__main__ import SAME, main, measure, ratios
+from benchmarks.floor import Products
 from benchmarks.work import Work
 
 
 class Here:
     """In place of a worker's process, whose start takes seconds."""
 
-    def __init__(self, engine: str, work: Work) -> None:
+    def __init__(self, engine: str, work: Work, device: str = "cpu") -> None:
         self.outer_step = getattr(engines, engine)(work)
 
     def answer(self) -> tuple:
@@ -52,6 +53,30 @@ def test_a_small_run_prints_tables_and_keeps_results_and_a_picture(here, tmp_pat
     assert results["machine"]["torch"] in screen
     assert "100 (100-100)" in screen  # milliseconds: median, lowest, highest
     assert (tmp_path / "times.png").stat().st_size > 10_000
+
+
+def test_the_floor_is_the_products_alone_and_bf16_the_same_work_roughly():
+    work = Work(3, 1, 2)
+    loss, norm = engines.vectorized(work)()
+    assert engines.bf16(work)() == pytest.approx((loss, norm), rel=0.1)  # eight bits of precision, second order
+    module, episode = engines.learner(work, record=True)
+    parameters, inputs = [*module.parameters()], [*episode.support, *episode.query]
+    program = module.recording.program(parameters, inputs, module.order)
+    done = Products(program)
+    done.run(parameters, inputs)
+    # Convolutions forwards: four layers for the support set, four for the queries.
+    forwards = [node for node in program.graph.nodes if str(node.target) == "aten.convolution.default"]
+    assert len(done.calls) > len(forwards) >= 8
+    assert all(call() is not None for call in done.calls)
+    engines.floor(work)()
+
+
+def test_ratios_are_of_pairs():
+    rows = [
+        {**Work()._asdict(), "engine": engine, "seconds": seconds}
+        for engine, seconds in {"recorded": [1.0, 2.0, 4.0], "learn2learn": [2.0, 6.0, 16.0]}.items()
+    ]
+    assert [[*column.cells] for column in ratios(rows).columns] == [[Work().name], ["-"], ["3.00"], ["-"], ["-"]]
 
 
 def test_another_work_is_noticed(here, monkeypatch):
