@@ -1,9 +1,9 @@
 """A process that holds one engine and one work, and times one step for every line that it reads.
 
-``python -m benchmarks.worker ENGINE WORK DEVICE`` prints, as lines of JSON: the loss, the norm of the gradient and the seconds
-of the first step (compilation included), and the peak memory in MB before it; then the seconds of each step asked for,
-taken right after another one, as in a training, since the engines before it have emptied the caches; at the end, its
-peak memory in MB: that of the process, or on a GPU that of its tensors.
+``python -m benchmarks.worker ENGINE WORK DEVICE`` prints, as lines of JSON: the loss, the norm of the gradient and the
+seconds of the first step (compilation included), and the peak memory in MB before it; then the seconds of each step
+asked for, taken right after another one, as in a training, since the engines before it have emptied the caches; at the
+end, its peak memory in MB: that of the process, or on a GPU that of its tensors.
 """
 
 import contextlib
