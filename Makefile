@@ -1,10 +1,10 @@
-# make demo, explore, homework, family, feature_reuse, methods, results, test, docs, bench, race, soak, wheel:
+# make demo, explore, homework, family, feature_reuse, methods, results, test, docs, bench, gpu, race, soak, wheel:
 # each sets up .venv, once.
 PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo explore homework family feature_reuse methods results test docs bench race soak lint wheel clean
+.PHONY: install demo explore homework family feature_reuse methods results test docs bench gpu race soak lint wheel clean
 
 install: $(STAMP)
 
@@ -60,6 +60,11 @@ docs: $(STAMP)  # to build/site; its search works where the folder is served: py
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install -e ".[bench]"
 	$(VENV)/bin/python -m benchmarks $(BENCH)
+
+gpu: $(STAMP)  # what needs a GPU: the tests, then times and memory
+	$(VENV)/bin/python -m pytest -m gpu -n 0
+	$(VENV)/bin/python -m benchmarks --device cuda --out benchmarks/results/gpu --rounds 3 \
+		--engines "[recorded,bf16,vectorized,learn2learn,floor]" --tasks "[32]" --steps "[1]" $(BENCH)
 
 race: $(STAMP)  # RACE="--contestants [fewshot-maml-short]": python -m benchmarks.race --help
 	$(VENV)/bin/python -m benchmarks.race $(RACE)

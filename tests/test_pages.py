@@ -156,6 +156,8 @@ def test_the_makefile_has_the_targets_of_the_pages(target):
         "results": "fewshot results",
         "test": "pytest",
         "bench": "-m benchmarks",
+        "gpu": "-m pytest -m gpu",
+        "race": "-m benchmarks.race",
         "soak": "-m benchmarks.soak",
         "wheel": "pip wheel",
     }[target] in dry.stdout

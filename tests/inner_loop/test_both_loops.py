@@ -152,6 +152,7 @@ def test_a_checkpoint_of_either_loop_runs_under_the_other(tmp_path, monkeypatch)
     assert results == pytest.approx([results[0]] * 4, rel=1e-5)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("adapt", ADAPT)
 def test_a_gpu_gives_the_gradients_of_the_cpu(adapt):
