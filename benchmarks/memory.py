@@ -24,15 +24,15 @@ from fewshot.fast.allocator import keep_freed_memory
 from fewshot.networks import Conv4
 from fewshot.studies.tables import markdown
 
-FORMULA = (55, 0.5, 0.42, 0.35)
+FORMULA = (115, 0.4, 0.4, 0.44)
 """MB: once, per task and set of weights, and per image in small and in large meta-batches; see :func:`amounts`."""
 
-RECORDING = 1.5
+RECORDING = 1.4
 """How much more while a step is recorded, which keeps all intermediate results: once for each shape of meta-batch."""
 
 LARGE = 640
-"""Images at once from which the activations of Conv4's first layer, 50 kB an image, exceed 32 MB: the allocator keeps
-smaller blocks when they are freed, and what it keeps does not always fit what is asked for next."""
+"""Images at once from which the activations of Conv4's first layer, 50 kB an image, exceed 32 MB: of freed blocks, the
+allocator keeps all, and larger ones fit less often what is asked for next."""
 
 
 class Setting(NamedTuple):

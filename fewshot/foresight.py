@@ -97,7 +97,8 @@ def check_run(command: str, words: Sequence[str]) -> None:
         head = option.partition(".")[0]
         if first not in known and (head not in known or head[2:] in sure):
             raise FewShotError(no_option(option, known, where))
-        kind = known.get(option, "").replace("Optional[", "").partition(" |")[0].rstrip("]")
+        kind = known.get(option, "").removesuffix(" | None")
+        kind = kind.removeprefix("Optional[").removesuffix("]")
         if kind in NUMBERS and isinstance(value, str) and not _is_number(value):
             raise FewShotError(f"{option}: must be {NUMBERS[kind]}, not {value}")
 

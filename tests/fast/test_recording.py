@@ -105,7 +105,9 @@ def test_chunks_and_recordings_from_the_command_line(tmp_path, monkeypatch, fail
     monkeypatch.chdir(tmp_path)
     config = f"--config={REPOSITORY / 'configs' / 'sinusoid_maml.yaml'}"
     losses = []
-    for number, options in enumerate(("record=false", "record=false --model.task_chunk_size=1", "record=true")):
+    for number, options in enumerate(
+        ("record=false --model.task_chunk_size=all", "record=false --model.task_chunk_size=1", "record=true")
+    ):
         cli = run(["fit", config, *TINY, f"--name=run-{number}", *f"--model.{options}".split()])
         losses.append(cli.trainer.callback_metrics["val/loss"].item())
     # float32: rounding to 1e-7 grows by a factor of some ten in a few steps.

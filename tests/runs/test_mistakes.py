@@ -12,6 +12,7 @@ from helpers import SMALL_NETWORK, TINY, best
 from fewshot import checkpoints
 from fewshot.algorithms import MAMLModule
 from fewshot.errors import FewShotError
+from fewshot.foresight import check_run
 from fewshot.networks import Conv4
 
 FIT = ("fit", "--config=glyphs_maml", *TINY, *SMALL_NETWORK)
@@ -50,6 +51,12 @@ def test_a_value_that_cannot_be(fails):
     assert "max_steps" in fails(*FIT, "--trainer.max_steps=-1")
     if not torch.cuda.is_available():
         assert "gpu backend found!; try cpu as the accelerator" in fails(*FIT, "--trainer.accelerator=gpu")
+
+
+def test_an_option_that_is_a_number_or_a_word_may_be_the_word():
+    check_run("fit", [*FIT[1:], "--model.task_chunk_size=all", "--model.multi_step_loss_steps=always"])
+    with pytest.raises(FewShotError, match="data.ways: must be a whole number, not all"):
+        check_run("fit", [*FIT[1:], "--data.ways=all"])
 
 
 def test_numbers_that_no_learner_can_have(fails):
