@@ -55,7 +55,7 @@ def test_a_value_that_cannot_be(fails):
 
 def test_an_option_that_is_a_number_or_a_word_may_be_the_word():
     check_run("fit", [*FIT[1:], "--model.task_chunk_size=all", "--model.multi_step_loss_steps=always"])
-    with pytest.raises(FewShotError, match="data.ways: must be a whole number, not all"):
+    with pytest.raises(FewShotError, match="must be a whole number, not all"):
         check_run("fit", [*FIT[1:], "--data.ways=all"])
 
 
