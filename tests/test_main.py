@@ -11,7 +11,7 @@ from fewshot import __main__
 
 @pytest.mark.parametrize(
     ("variables", "count"),
-    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    [({}, __main__.SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
     ids=["nothing", "a count", "a policy"],
 )
 def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(variables, count, monkeypatch):
