@@ -6,7 +6,7 @@ import sys
 
 from fewshot.cli import main as run
 
-SPINS = "5000"
+SPINS = "3000"
 """How often a thread of GNU's OpenMP looks whether the others are done before it sleeps: a tenth of a millisecond.
 
 By itself it spins for milliseconds, and a step beside a busy process takes ten times as long; see benchmarks/busy.py.
