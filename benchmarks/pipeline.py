@@ -81,6 +81,7 @@ def measure(outer_steps: int, rounds: int) -> dict[str, float]:
     return {
         "outer step in the Trainer": median(watch.trained),
         "the same step alone": median(watch.bare),
+        "the first more than the second": median(a - b for a, b in zip(watch.trained, watch.bare)),
         "drawing its 32 tasks": median(watch.drawn),
         "python -m fewshot --help": median(shown),
         "python -c 'import torch'": median(start_up),

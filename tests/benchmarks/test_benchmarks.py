@@ -48,6 +48,7 @@ def test_a_small_run_prints_tables_and_keeps_results_and_a_picture(here, tmp_pat
     assert [row["engine"] for row in results["table"]] == list(both)
     assert len(results["tasks"]) == len(results["steps"]) == 2
     assert set(results["pipeline"]) >= {"drawing its 32 tasks", "the same step alone"}
+    results["pipeline"].pop("the first more than the second")  # which may be negative, by noise
     assert min(results["pipeline"].values()) > 0
     screen = capsys.readouterr().out
     assert results["machine"]["torch"] in screen
