@@ -105,15 +105,19 @@ def megabytes(row: Row) -> str:
     return f"{row['peak_mb']:.0f}"
 
 
+def by_work(rows: list[Row]) -> dict[str, dict[str, Row]]:
+    """The rows by the names of their works and engines."""
+    works: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        works.setdefault(Work(*(row[field] for field in Work._fields)).name, {})[row["engine"]] = row
+    return works
+
+
 def table(title: str, rows: list[Row], engines: Iterable[str], cell: Callable[[Row], str]) -> Table:
     """A row per work and a column per engine."""
     shown = Table("work", *engines, title=title)
-    works: dict[str, dict[str, str]] = {}
-    for row in rows:
-        work = Work(*(row[field] for field in Work._fields))
-        works.setdefault(work.name, {})[row["engine"]] = cell(row)
-    for name, cells in works.items():
-        shown.add_row(name, *(cells.get(engine, "-") for engine in engines))
+    for name, own in by_work(rows).items():
+        shown.add_row(name, *(cell(own[engine]) if engine in own else "-" for engine in engines))
     return shown
 
 
@@ -123,10 +127,8 @@ RATIOS = (("recorded", "floor"), ("learn2learn", "recorded"), ("jax", "recorded"
 def ratios(rows: list[Row]) -> Table:
     """How many times as long one engine takes as another: the median over the rounds, each of which is a pair."""
     shown = Table("work", *map(" / ".join, RATIOS), title="Ratios of times, median over the rounds")
-    works: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        works.setdefault(Work(*(row[field] for field in Work._fields)).name, {})[row["engine"]] = row["seconds"]
-    for name, seconds in works.items():
+    for name, own in by_work(rows).items():
+        seconds = {engine: row["seconds"] for engine, row in own.items()}
         pairs = ([a / b for a, b in zip(seconds.get(one, ()), seconds.get(other, ()))] for one, other in RATIOS)
         shown.add_row(name, *(f"{median(pair):.2f}" if pair else "-" for pair in pairs))
     return shown

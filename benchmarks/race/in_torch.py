@@ -3,7 +3,10 @@
 import copy
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from fewshot.episodes import Episode
 
 
 class TorchPeer:
@@ -23,3 +26,17 @@ class TorchPeer:
     def restore(self, state: Any) -> None:
         """Goes back to them."""
         self.module.load_state_dict(state)
+
+
+class TorchProtoNet(TorchPeer):
+    """A contestant that judges the queries of one episode after another, each on its own."""
+
+    @torch.no_grad()
+    def predict(self, episode: Episode) -> Tensor:
+        """Predicted labels ``[T, n]``."""
+        self.module.eval()
+        return torch.stack([self.logits(episode, task).argmax(-1) for task in range(len(episode.query.y))])
+
+    def logits(self, episode: Episode, task: int) -> Tensor:
+        """Of the queries of one task, ``[n, N]``."""
+        raise NotImplementedError

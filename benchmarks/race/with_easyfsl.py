@@ -6,14 +6,14 @@ from easyfsl.methods import PrototypicalNetworks
 from torch import Tensor
 
 from benchmarks.engines import pooling_conv4
-from benchmarks.race.in_torch import TorchPeer
+from benchmarks.race.in_torch import TorchProtoNet
 from fewshot.episodes import Episode
 
 MILESTONES = (0.6, 0.8)
 """120 and 160 of the notebook's 200 epochs, as shares of the training."""
 
 
-class ProtoNet(TorchPeer):
+class ProtoNet(TorchProtoNet):
     """As in notebooks/episodic_training.ipynb, with a pooling Conv4 in place of its ResNet-18.
 
     5 ways and 10 queries per class, SGD at 0.01 with momentum 0.9 and weight decay 0.0005, a tenth at 60 % and again
@@ -33,15 +33,10 @@ class ProtoNet(TorchPeer):
         for group in self.optimizer.param_groups:
             group["lr"] = 0.01 * 0.1 ** sum(progress >= milestone for milestone in MILESTONES)
         self.optimizer.zero_grad()
-        F.cross_entropy(self._logits(episode, 0), episode.query.y[0]).backward()
+        F.cross_entropy(self.logits(episode, 0), episode.query.y[0]).backward()
         self.optimizer.step()
 
-    @torch.no_grad()
-    def predict(self, episode: Episode) -> Tensor:
-        """Judges each query on its own."""
-        self.classifier.eval()
-        return torch.stack([self._logits(episode, task).argmax(-1) for task in range(len(episode.query.y))])
-
-    def _logits(self, episode: Episode, task: int) -> Tensor:
+    def logits(self, episode: Episode, task: int) -> Tensor:
+        """Of the queries of one task."""
         self.classifier.process_support_set(episode.support.x[task], episode.support.y[task])
         return self.classifier(episode.query.x[task])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.race.in_torch import TorchPeer
+from benchmarks.race.in_torch import TorchPeer, TorchProtoNet
 from fewshot.episodes import Episode
 
 gym_notices.notices.notices.clear()
@@ -46,7 +46,7 @@ class MAML(TorchPeer):
         return clone(query).detach().argmax(-1)
 
 
-class ProtoNet(TorchPeer):
+class ProtoNet(TorchProtoNet):
     """As in examples/vision/protonet_miniimagenet.py, with the library's pooling CNN4Backbone for one channel.
 
     30 ways and 15 queries per class, Adam at 0.001, halved every 20 epochs of 100 episodes.
@@ -63,17 +63,12 @@ class ProtoNet(TorchPeer):
         """One episode, supports and queries embedded together."""
         self.module.train()
         self.optimizer.zero_grad()
-        F.cross_entropy(self._logits(episode, 0), episode.query.y[0]).backward()
+        F.cross_entropy(self.logits(episode, 0), episode.query.y[0]).backward()
         self.optimizer.step()
         self.schedule.step()
 
-    @torch.no_grad()
-    def predict(self, episode: Episode) -> Tensor:
-        """Judges each query on its own."""
-        self.module.eval()
-        return torch.stack([self._logits(episode, task).argmax(-1) for task in range(len(episode.query.y))])
-
-    def _logits(self, episode: Episode, task: int) -> Tensor:
+    def logits(self, episode: Episode, task: int) -> Tensor:
+        """Of the queries of one task."""
         support, query = episode.support.x[task], episode.query.x[task]
         embedded = self.module(torch.cat([support, query]))  # of one shot, the supports are the prototypes
         return -(embedded[len(support) :, None] - embedded[None, : len(support)]).square().sum(-1)

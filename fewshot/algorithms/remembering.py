@@ -16,13 +16,13 @@ class Remembering:
     They are those of one network with one set of weights: an evaluation begins with an empty one.
 
     Attributes:
-        rows: Where in the table the embedding of an image is, by a digest of its bytes.
-        table: The embeddings, ``[n, D]``; ``None`` until there are some.
+        known: The embeddings, ``[D]`` each, by a digest of their images' bytes.
+        nbytes: Of all of them.
     """
 
     def __init__(self) -> None:
-        self.rows: dict[bytes, int] = {}
-        self.table: Tensor | None = None
+        self.known: dict[bytes, Tensor] = {}
+        self.nbytes = 0
 
     def __call__(self, embed: Callable[[Tensor], Tensor], images: Tensor, at_once: int) -> Tensor:
         """Embeds what is new, and recalls the rest.
@@ -36,14 +36,15 @@ class Remembering:
             ``[n, D]``.
         """
         digests = [blake2b(image, digest_size=16).digest() for image in as_bytes(images)]
-        new = {digest: number for number, digest in enumerate(digests) if digest not in self.rows}
-        rows = self.rows | {digest: len(self.rows) + row for row, digest in enumerate(new)}
-        parts = [] if self.table is None else [self.table]
-        parts += [embed(part) for part in images[list(new.values())].split(at_once)] if new else []
-        table = torch.cat(parts)
-        if table.nbytes <= MOST_BYTES:
-            self.rows, self.table = rows, table
-        return table[[rows[digest] for digest in digests]]
+        new = {digest: number for number, digest in enumerate(digests) if digest not in self.known}
+        fresh: dict[bytes, Tensor] = {}
+        if new:
+            embedded = torch.cat([embed(part) for part in images[list(new.values())].split(at_once)])
+            fresh = dict(zip(new, embedded))
+            if self.nbytes + embedded.nbytes <= MOST_BYTES:
+                self.known.update(fresh)
+                self.nbytes += embedded.nbytes
+        return torch.stack([fresh[digest] if digest in fresh else self.known[digest] for digest in digests])
 
 
 def as_bytes(images: Tensor) -> list[memoryview]:
