@@ -139,7 +139,11 @@ class EpisodicDataModule(LightningDataModule, ABC):
         if self.trainer is not None and self.trainer.training:
             first = batch.support.x[0].contiguous().numpy()
             key = [self.train_seed, self.trainer.global_step, self.trainer.global_rank, zlib.crc32(first.data)]
-            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+            seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+            if self.trainer.lightning_module.device.type == "cpu":
+                torch.default_generator.manual_seed(seed)  # the other looks for devices of every kind, for half a ms
+            else:
+                torch.manual_seed(seed)
         return batch
 
     def train_dataloader(self) -> DataLoader:

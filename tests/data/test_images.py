@@ -268,7 +268,7 @@ def test_groups_are_kept_to_where_they_are_asked_for():
 
 def in_training(data: ImageDataModule, training: bool = True, step: int = 0) -> ImageDataModule:
     """The data as a Trainer has them before an outer step, or while it validates."""
-    learner = SimpleNamespace(dtype=torch.float32)
+    learner = SimpleNamespace(dtype=torch.float32, device=torch.device("cpu"))
     data.trainer = SimpleNamespace(training=training, global_step=step, global_rank=0, lightning_module=learner)
     return data
 
