@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo explore homework family feature_reuse methods results test docs bench gpu race soak lint wheel clean
+.PHONY: install demo explore homework family feature_reuse methods recipes results test docs bench gpu race soak lint wheel clean
 
 install: $(STAMP)
 
@@ -36,6 +36,9 @@ feature_reuse: $(STAMP)  # STEPS=100: as above
 
 methods: $(STAMP)  # STEPS=100: as above
 	$(VENV)/bin/fewshot methods $(if $(STEPS),--max_steps $(STEPS))
+
+recipes: $(STAMP)  # STEPS=20: as above
+	$(VENV)/bin/fewshot recipes $(if $(STEPS),--max_steps $(STEPS))
 
 results: $(STAMP)  # tests the checkpoints that come along and writes their tables; trains nothing
 	$(VENV)/bin/fewshot results --repository .

@@ -34,6 +34,7 @@ COMMANDS = {
     "family": "study: MAML and its relatives on the same episodes",
     "feature_reuse": "study: rapid learning or feature reuse",
     "methods": "study: nine methods beside what was published",
+    "recipes": "study: what each measure of a training recipe buys",
     "results": "study: the checkpoints that come along, in all settings",
 }
 """The commands that are plain functions: their arguments are the options, their docstrings the help."""
@@ -44,7 +45,7 @@ HOMES = {
     "predict": "fewshot.classifier.predict",
     "download": "fewshot.networks.download",
     **{name: f"fewshot.evaluation.{name}" for name in "sweep compare curves lake reuse instances export".split()},
-    **{name: f"fewshot.studies.{name}" for name in "homework family feature_reuse methods results".split()},
+    **{name: f"fewshot.studies.{name}" for name in "homework family feature_reuse methods recipes results".split()},
 }
 """The module that has the function."""
 
