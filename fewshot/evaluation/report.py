@@ -11,6 +11,7 @@ from fewshot.data import EpisodicDataModule
 from fewshot.evaluation.fingerprint import fingerprint, versions
 from fewshot.files import finite, write_json
 from fewshot.objectives import BY_METRIC, NOT_FINITE
+from fewshot.shipped import checkpoint_name
 from fewshot.terminal import console
 
 KINDS = {True: "transductive", False: "inductive"}
@@ -97,5 +98,6 @@ class Report(Callback):
             table.add_row("prototypes", f"refined by the queries in {report['test_refinement_steps']} steps")
         if "test_shift" in report:
             table.add_row("embeddings", f"means over shifts by up to {report['test_shift']} pixels")
-        table.add_row("checkpoint", report["checkpoint"] or "none: untrained weights")
+        checkpoint = report["checkpoint"]
+        table.add_row("checkpoint", "none: untrained weights" if checkpoint is None else checkpoint_name(checkpoint))
         return table

@@ -30,6 +30,12 @@ def checkpoint_path(name: str | Path) -> Path:
     return _find(name, CHECKPOINTS, ".ckpt")
 
 
+def checkpoint_name(path: str | Path) -> str:
+    """Undoes :func:`checkpoint_path`: what one would type for a checkpoint that comes with fewshot, or the path."""
+    path = Path(path)
+    return str(path.relative_to(CHECKPOINTS).with_suffix("") if path.is_relative_to(CHECKPOINTS) else path)
+
+
 def checkpoint_names() -> list[str]:
     """The checkpoints that come with fewshot."""
     return sorted(str(path.relative_to(CHECKPOINTS).with_suffix("")) for path in CHECKPOINTS.glob("**/*.ckpt"))

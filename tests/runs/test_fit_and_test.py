@@ -12,7 +12,7 @@ from fewshot.cli import main
 from fewshot.runs import run
 
 
-def test_what_comes_along_goes_by_its_name_from_any_folder(tmp_path, monkeypatch, omniglot):
+def test_what_comes_along_goes_by_its_name_from_any_folder(tmp_path, monkeypatch, omniglot, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEWSHOT_DATA", str(omniglot.parent))
     main(["fit", "--config", "glyphs_maml", *TINY, *SMALL_NETWORK])
@@ -20,6 +20,7 @@ def test_what_comes_along_goes_by_its_name_from_any_folder(tmp_path, monkeypatch
     main(["test", "--ckpt_path", "pretrained/protonet_5w1s", "--data.test_episodes=4"])
     (report,) = reports(tmp_path)
     assert report["checkpoint"].endswith("pretrained/protonet_5w1s.ckpt")
+    assert "│ pretrained/protonet_5w1s " in capsys.readouterr().out
     main(["fit", f"--config={REPOSITORY}/configs/glyphs_maml.yaml", "--name=of_a_path", *TINY, *SMALL_NETWORK,
           "--trainer.logger=false"])  # fmt: skip
     assert best(tmp_path, "of_a_path").exists()
