@@ -152,7 +152,7 @@ def comparison_table(pairs: Sequence[Row]) -> Table:
     """A row per value and pair."""
     knob = pairs[0]["knob"]
     table = Table(title=f"paired differences over {pairs[0]['episodes']} episodes")
-    for column in [*([knob] if knob else []), "first", "second", "first - second", "p", "at 5 %"]:
+    for column in [*([knob] if knob else []), "first", "second", "first - second", "p", "ahead at 5 %"]:
         table.add_column(column, overflow="fold")
     for pair in pairs:
         objective = BY_METRIC[pair["metric"]]
@@ -163,7 +163,7 @@ def comparison_table(pairs: Sequence[Row]) -> Table:
             ),
             objective.difference(pair["difference"], pair["ci95"]),
             f"{pair['p']:.1g}" if isfinite(pair["p"]) else "",
-            pair["verdict"],
+            {f"{pair[one]} is ahead": one for one in ("first", "second")}.get(pair["verdict"], pair["verdict"]),
         ]
         table.add_row(*([str(pair["value"])] if knob else []), *cells)
     return table
