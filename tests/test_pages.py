@@ -153,6 +153,7 @@ def test_the_makefile_has_the_targets_of_the_pages(target):
         "family": "fewshot family",
         "feature_reuse": "fewshot feature_reuse",
         "methods": "fewshot methods",
+        "recipes": "fewshot recipes",
         "results": "fewshot results",
         "test": "pytest",
         "bench": "-m benchmarks",
