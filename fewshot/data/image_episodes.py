@@ -71,7 +71,8 @@ class ImageEpisodes(Dataset[Episode]):
         self.within_groups = within_groups
         self.ways, self.shots, self.queries = ways, shots, queries
         self.length, self.first = length, first
-        self._key = (seed, SPLITS.index(split))
+        self._rng = np.random.Generator(np.random.Philox(key=(seed, SPLITS.index(split))))
+        self._start = self._rng.bit_generator.state
 
     def __len__(self) -> int:
         return self.length
@@ -82,8 +83,7 @@ class ImageEpisodes(Dataset[Episode]):
         Returns:
             The classes ``[N]``, and for each class which of its images, ``[N, Q+K]``, queries first.
         """
-        # Philox is counter-based: a stream of its own per episode, at the price of a few microseconds.
-        rng = np.random.Generator(np.random.Philox(key=self._key, counter=(0, 0, number, 0)))
+        rng = self._stream(number)
         if 0 < self.within_groups < 1 and rng.random() >= self.within_groups:
             classes = rng.choice(len(self.store), self.ways, replace=False)
         else:
@@ -94,6 +94,12 @@ class ImageEpisodes(Dataset[Episode]):
         if self.uneven:
             order[np.arange(counts.max()) >= counts[:, None]] = np.inf  # a class has no more than its own
         return classes, order.argsort(axis=1)[:, : self.queries + self.shots]
+
+    def _stream(self, number: int) -> np.random.Generator:
+        """The random numbers of an episode: Philox counts, so each has a stream of its own, for a microsecond."""
+        self._start["state"]["counter"][2] = number
+        self._rng.bit_generator.state = self._start
+        return self._rng
 
     def __getitems__(self, indices: Sequence[int]) -> Episode:
         """Draws a meta-batch: ``DataLoader`` calls this with the indices of all its tasks at once."""

@@ -151,9 +151,10 @@ MARKS = {True: " (t)", False: " (i)", None: ""}
 def comparison_table(pairs: Sequence[Row]) -> Table:
     """A row per value and pair."""
     knob = pairs[0]["knob"]
-    table = Table(title=f"paired differences over {pairs[0]['episodes']} episodes")
-    for column in [*([knob] if knob else []), "first", "second", "first - second", "p", "ahead at 5 %"]:
+    table = Table(title=f"paired differences over {pairs[0]['episodes']} episodes, ahead at 5 %")
+    for column in [*([knob] if knob else []), "first", "second", "first - second", "p"]:
         table.add_column(column, overflow="fold")
+    table.add_column("ahead", no_wrap=True)
     for pair in pairs:
         objective = BY_METRIC[pair["metric"]]
         cells = [

@@ -35,7 +35,8 @@ class StopWhereNotFinite(Callback):
         Raises:
             FewShotError: If it, or the loss, was not finite.
         """
-        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients and getattr(trainer.precision_plugin, "scaler", None) is None:  # a scaler skips such steps
             sizes = torch.stack(torch._foreach_norm(gradients, 1))  # no squares, which could overflow; maxima are slow
             self._note("gradient", sizes.max(), trainer)
