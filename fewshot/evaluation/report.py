@@ -85,9 +85,8 @@ class Report(Callback):
         if f"{metric}_before" in report:
             table.add_row("before adaptation", show(report[f"{metric}_before"]))
         table.add_row("loss", NOT_FINITE if report["loss"] is None else f"{report['loss']:.4f}")
-        table.add_row(
-            "episodes", f"{report['episodes']} with {report['queries']} queries{' per class' if ways else ''}"
-        )
+        queries = f"{report['queries']} {'query' if report['queries'] == 1 else 'queries'}"
+        table.add_row("episodes", f"{report['episodes']} with {queries}{' per class' if ways else ''}")
         if (together := report["transductive"]) is not None:
             table.add_row("queries", f"{'together' if together else 'each on its own'} ({KINDS[together]})")
         if "adaptation_steps" in report:
