@@ -16,6 +16,15 @@ AFFINE = (
 )
 WAVES = "{class_path: fewshot.data.augment.RandomWaves}"
 
+LENGTH = {"trainer.max_steps": "1000", "trainer.val_check_interval": "1000", "data.val_episodes": "600"}
+FOR_ALL: dict[str, dict[str, str]] = {
+    AS_IT_IS: {},
+    "paper's step size, 0.001": {"model.meta_lr": "0.001"},
+    "constant step size": {"model.lr_scheduler": "constant"},
+    "gradients clipped at norm 1": {"trainer.gradient_clip_val": "1"},
+}
+"""Measures that make sense for every recipe."""
+
 
 class Recipe(NamedTuple):
     """A training, and what is changed of it, one thing at a time.
@@ -39,15 +48,10 @@ RECIPES = {
             "model.network.downsample": "stride",
             "model.network.cells": "2",
             "model.meta_lr": "0.003",
-            "trainer.max_steps": "1000",
-            "trainer.val_check_interval": "1000",
-            "data.val_episodes": "600",
+            **LENGTH,
         },
         {
-            AS_IT_IS: {},
-            "paper's step size, 0.001": {"model.meta_lr": "0.001"},
-            "constant step size": {"model.lr_scheduler": "constant"},
-            "gradients clipped at norm 1": {"trainer.gradient_clip_val": "1"},
+            **FOR_ALL,
             "weights averaged (0.99)": {
                 "trainer.callbacks+": "pytorch_lightning.callbacks.EMAWeightAveraging",
                 "trainer.callbacks.decay": "0.99",
@@ -73,15 +77,10 @@ RECIPES = {
             "model.meta_lr": "0.003",
             "model.lr_scheduler": "cosine",
             "data.meta_batch_size": "8",
-            "trainer.max_steps": "1000",
-            "trainer.val_check_interval": "1000",
-            "data.val_episodes": "600",
+            **LENGTH,
         },
         {
-            AS_IT_IS: {},
-            "paper's step size, 0.001": {"model.meta_lr": "0.001"},
-            "constant step size": {"model.lr_scheduler": "constant"},
-            "gradients clipped at norm 1": {"trainer.gradient_clip_val": "1"},
+            **FOR_ALL,
             "fixed inner rate, 0.4": {"model.learn_inner_lr": "none"},
             "a rate per parameter (Meta-SGD)": {"model.learn_inner_lr": "meta-sgd"},
             "first order for the first half": {"model.first_order_steps": "500"},
@@ -124,14 +123,14 @@ def recipes(
         max_steps: Outer steps of each training; those of the study if not given.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
+    place = {} if root is None else {"data.root": str(root)}
     tables = {}
     for title, recipe in RECIPES.items():
-        place = {} if root is None else {"data.root": str(root)}
         config = config_of(recipe.config, configs)
         found: dict[str, list[Trained]] = {measure: [] for measure in recipe.measures}
         for seed in SEEDS:
-            for measure, changes in recipe.measures.items():
-                name = f"{title.lower()}_{list(recipe.measures).index(measure):02}_{seed}"
+            for number, (measure, changes) in enumerate(recipe.measures.items()):
+                name = f"{title.lower()}_{number:02}_{seed}"
                 seeds = {"seed_everything": str(seed), "data.train_seed": str(seed)}
                 train(name, config, {**recipe.options, **seeds, **changes, **place}, folder, max_steps)
                 curve = read_curve(folder / "logs" / name, "val/accuracy")
