@@ -38,7 +38,8 @@ class StopWhereNotFinite(Callback):
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients and getattr(trainer.precision_plugin, "scaler", None) is None:  # a scaler skips such steps
-            sizes = torch.stack(torch._foreach_norm(gradients, 1))  # no squares, which could overflow; maxima are slow
+            wide = torch.promote_types(gradients[0].dtype, torch.float32)  # sums of float16 could overflow
+            sizes = torch.stack(torch._foreach_norm(gradients, 1, dtype=wide))  # maxima would take three times as long
             self._note("gradient", sizes.max(), trainer)
         if pl_module.device.type == "cpu" or (trainer.global_step + 1) % EVERY_N_STEPS == 0:
             self._stop_if_noted(trainer)

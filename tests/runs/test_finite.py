@@ -1,12 +1,16 @@
 """A training whose numbers are not finite any more stops, and nothing is kept of it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers import TINY, best, quiet_trainer
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
+from fewshot.errors import FewShotError
 from fewshot.objectives import REGRESSION
+from fewshot.runs.finite import StopWhereNotFinite
 from fewshot.runs.keeping import BestCheckpoint
 
 WORDS = ["fit", "--config=sinusoid_maml", "--model.record=false", *TINY, "--trainer.logger=false",
@@ -67,3 +71,14 @@ def test_a_score_that_is_not_finite_is_never_the_best(tmp_path):
     assert best_so_far.check_monitor_top_k(quiet_trainer(), torch.tensor(9.0))
     for wild in (float("nan"), float("-inf")):
         assert not best_so_far.check_monitor_top_k(quiet_trainer(), torch.tensor(wild))
+
+
+def test_many_gradients_in_float16_are_finite_though_their_sum_is_not():
+    layer = torch.nn.Linear(1000, 100, bias=False, dtype=torch.float16)
+    layer.weight.grad = torch.full_like(layer.weight, 4)
+    learner = SimpleNamespace(device=torch.device("cpu"))
+    trainer = SimpleNamespace(global_step=0, precision_plugin=None)
+    StopWhereNotFinite().on_before_optimizer_step(trainer, learner, torch.optim.SGD(layer.parameters(), 0.1))
+    layer.weight.grad[0, 0] = -torch.inf
+    with pytest.raises(FewShotError, match="gradient"):
+        StopWhereNotFinite().on_before_optimizer_step(trainer, learner, torch.optim.SGD(layer.parameters(), 0.1))
