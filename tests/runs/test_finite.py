@@ -77,7 +77,7 @@ def test_many_gradients_in_float16_are_finite_though_their_sum_is_not():
     layer = torch.nn.Linear(1000, 100, bias=False, dtype=torch.float16)
     layer.weight.grad = torch.full_like(layer.weight, 4)
     learner = SimpleNamespace(device=torch.device("cpu"))
-    trainer = SimpleNamespace(global_step=0, precision_plugin=None)
+    trainer = SimpleNamespace(global_step=0, precision_plugin=None, world_size=1)
     StopWhereNotFinite().on_before_optimizer_step(trainer, learner, torch.optim.SGD(layer.parameters(), 0.1))
     layer.weight.grad[0, 0] = -torch.inf
     with pytest.raises(FewShotError, match="gradient"):
