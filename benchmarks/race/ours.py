@@ -26,13 +26,10 @@ class Recipe(NamedTuple):
     validations: int
 
 
-MAML = (
-    "--config=omniglot_maml --model.learn_inner_lr=per-step --model.meta_lr=0.003 --model.lr_scheduler=cosine "
-    "--data.meta_batch_size=8"
-)
+MAML = "--config=omniglot_maml"
 PROTONET = (
     "--config=omniglot_protonet --model.network.downsample=stride --model.network.cells=2 --model.meta_lr=0.003 "
-    "--model.lr_scheduler=cosine"
+    "--trainer.gradient_clip_val=1"
 )
 RECIPES = {  # a step of MAML takes some 80 ms of two threads, one of ProtoNet some 60
     "fewshot-maml": Recipe(MAML, 9000, 36),

@@ -24,8 +24,15 @@ Part = Literal["sinusoid", "omniglot", "meta_loss"]
 
 
 def cosine(steps: int) -> dict[str, str]:
-    """So many outer steps of 16 tasks, with a step size that goes down to 0."""
-    return {"model.lr_scheduler": "cosine", "data.meta_batch_size": "16", "trainer.max_steps": str(steps)}
+    """So many outer steps of 16 tasks at the paper's fixed inner rate, with an outer step size that goes down to 0."""
+    return {
+        "model.learn_inner_lr": "none",
+        "model.meta_lr": "0.001",
+        "model.lr_scheduler": "cosine",
+        "data.meta_batch_size": "16",
+        "trainer.max_steps": str(steps),
+        "trainer.val_check_interval": "500",
+    }
 
 
 SINUSOID: dict[str, dict[str, str]] = {

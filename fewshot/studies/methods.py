@@ -20,14 +20,9 @@ SETTINGS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 
 SHORT = {"trainer.max_steps": "6000"}
 SHORT_MAML = {
-    "data.meta_batch_size": "8",
-    "data.queries": "5",
-    "model.adaptation_steps": "1",
     "model.test_adaptation_steps": "1",
-    "model.learn_inner_lr": "per-step",
-    "model.meta_lr": "0.003",
-    "model.lr_scheduler": "cosine",
     "trainer.max_steps": "4000",
+    "trainer.val_check_interval": "500",
 }
 SHORT_PROTONET = {
     **SHORT,
@@ -35,9 +30,6 @@ SHORT_PROTONET = {
     "model.network.downsample": "stride",
     "model.network.cells": "2",
     "model.meta_lr": "0.003",
-    "model.lr_scheduler": "cosine",
-    "trainer.precision": "bf16-mixed",
-    "trainer.val_check_interval": "1000",
 }
 HEAD_ALONE = {"model.adapt": "head", "model.adaptation_steps": "5", "model.test_adaptation_steps": "5"}
 TWENTY = {"data.ways": "20", "data.meta_batch_size": "4", "trainer.max_steps": "2500"}

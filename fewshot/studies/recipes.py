@@ -72,13 +72,7 @@ RECIPES = {
     ),
     "MAML": Recipe(
         "omniglot_maml",
-        {
-            "model.learn_inner_lr": "per-step",
-            "model.meta_lr": "0.003",
-            "model.lr_scheduler": "cosine",
-            "data.meta_batch_size": "8",
-            **LENGTH,
-        },
+        LENGTH,
         {
             **FOR_ALL,
             "fixed inner rate, 0.4": {"model.learn_inner_lr": "none"},
