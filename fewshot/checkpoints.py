@@ -4,7 +4,6 @@ import io
 import re
 import zipfile
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, did_you_mean
 from fewshot.files import write_bytes
 from fewshot.shipped import checkpoint_names, checkpoint_path
 from fewshot.translations import translate
@@ -35,10 +34,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
         there = ", ".join(sorted(str(file) for file in folder.glob("*.ckpt")))
-        like = ", ".join(get_close_matches(str(asked), checkpoint_names()))
-        hint = f"with fewshot comes {like}" if like else "fewshot fit writes some to checkpoints/<name>/"
-        hint = f"in {folder} there are {there}" if there else hint
-        raise FewShotError(f"there is no checkpoint file {str(asked)!r}; {hint}")
+        own = (str(file) for file in Path("checkpoints").glob("*/*.ckpt"))
+        hint = did_you_mean(str(asked), ["last", *checkpoint_names(), *own])
+        hint = hint or (f"; in {folder} there are {there}" if there else "")
+        raise FewShotError(
+            f"there is no checkpoint file {str(asked)!r}{hint or '; fewshot fit writes some to checkpoints/<name>/'}"
+        )
     checkpoint = _load(path)
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise FewShotError(f"{path} is a checkpoint, but not one that fewshot fit wrote")

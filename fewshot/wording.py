@@ -47,8 +47,14 @@ def plain(message: str, options: Iterable[str], where: str) -> str:
         options: Those that there are, as they are typed.
         where: What lists them.
     """
-    if found := re.search(r"^unrecognized arguments:.*?(-\S+)", message):
+    if found := re.search(r"^unrecognized arguments:.*?\s(-\S+)", message):
         return no_option(found[1].partition("=")[0], options, where)
+    if found := re.match(r"unrecognized arguments: (\S+) ", f"{message} "):
+        return (
+            f"{found[1]} is one word too many: a text of several words, or a pattern such as '*.jpg', is put in quotes"
+        )
+    if found := re.fullmatch(r"the following arguments are required: ([\w, ]+)", message):
+        return "needed: " + ", ".join(f"--{name}" for name in found[1].split(", "))
     if found := re.fullmatch(r"Option '(.+?)' is not accepted", message):
         return no_option(f"--{found[1]}", options, where)
     said = expected(message) if not (lines := _telling(message)) else ": ".join(lines)

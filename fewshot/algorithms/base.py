@@ -244,11 +244,16 @@ class EpisodicModule(LightningModule, ABC):
         saved = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
         own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
         for name in [*own, *saved]:
-            if saved.get(name) != own.get(name):
+            there, here = saved.get(name), own.get(name)
+            if name == "network.head.weight" and there and here and there[1:] == here[1:] and there != here:
                 raise FewShotError(
-                    f"the checkpoint is of another network: {name} has shape {saved.get(name, 'none')} there and "
-                    f"{own.get(name, 'none')} here. Keep the checkpoint's network and --data.ways"
-                    + folder_to_give(checkpoint)
+                    f"{self.title}'s head has {there[0]} outputs in the checkpoint and {here[0]} here: keep the "
+                    "--data.ways and --data.test_ways of its training"
+                )
+            if there != here:
+                raise FewShotError(
+                    f"the checkpoint is of another network: {name} has shape {there or 'none'} there and "
+                    f"{here or 'none'} here. Keep the checkpoint's network and --data.ways" + folder_to_give(checkpoint)
                 )
         wild = not_finite(checkpoint["state_dict"])
         if wild:

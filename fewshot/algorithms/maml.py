@@ -97,8 +97,8 @@ class MAMLModule(AdaptingModule):
         super().setup(stage)
         if self.inner_optimizer.learn == "per-step" and self.test_adaptation_steps > self.adaptation_steps:
             rank_zero_info(
-                f"Tests take {self.test_adaptation_steps} inner steps; rates were learned for "
-                f"{self.adaptation_steps}: the last one's go on."
+                f"Tests take {self.test_adaptation_steps} inner steps, those after step "
+                f"{self.adaptation_steps} with the rates learned for it."
             )
 
     def on_train_start(self) -> None:

@@ -116,13 +116,18 @@ def _files(query: str | list[str]) -> list[str]:
         else:
             some = sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file())
         if not some:
-            raise FewShotError(f"--query {name}: there are no such pictures")
+            is_there = path.exists() or glob.has_magic(name)
+            raise FewShotError(
+                f"--query {name}: there {'are no pictures' if is_there else 'is no such file or folder'}"
+            )
         found.update(dict.fromkeys(some))
     return [*found]
 
 
 def _fit(classifier: FewShotClassifier, support: Path) -> list[str]:
     """Fits the classifier to folders of pictures, and returns their files."""
+    if not support.exists():
+        raise FewShotError(f"--support {support}: there is no such folder")
     classes = pictures_by_class(support)
     if len(classes) < 2:
         raise FewShotError(

@@ -90,6 +90,8 @@ class FolderDataModule(ImageDataModule):
         """
         if self.root is None:
             raise FewShotError("--data.root is missing: name the folder that holds a folder of pictures for each class")
+        if not Path(self.root).exists():
+            raise FewShotError(f"--data.root {self.root}: there is no such folder")
         return list_classes(self.root, {None: None, "folders": True}.get(self.split, False))
 
     @cached_property

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 import fewshot
 from fewshot import signals
@@ -150,6 +151,8 @@ class FewShotCLI(LightningCLI):
             value = config.trainer[option]
             if value is not None and value < least:
                 raise FewShotError(f"--trainer.{option} must be at least {least}, not {value}")
+        with blaming("--trainer.max_time"):
+            Timer(config.trainer.max_time)
         with blaming("--trainer"):
             return super().instantiate_trainer(**kwargs)
 
@@ -209,6 +212,8 @@ class FewShotCLI(LightningCLI):
 
     def test(self, **options: Any) -> None:
         """Tests without Lightning's own table: :class:`Report` prints a better one."""
+        if options.get("ckpt_path") is None:
+            rank_zero_info("Untrained weights are tested: --ckpt_path FILE tests trained ones.")
         self._start(self.trainer.test, verbose=False, **options)
 
     def _start(self, method: Callable[..., Any], **options: Any) -> None:

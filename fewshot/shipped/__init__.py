@@ -38,7 +38,8 @@ def checkpoint_name(path: str | Path) -> str:
 
 def checkpoint_names() -> list[str]:
     """The checkpoints that come with fewshot."""
-    return sorted(str(path.relative_to(CHECKPOINTS).with_suffix("")) for path in CHECKPOINTS.glob("**/*.ckpt"))
+    shipped = CHECKPOINTS.glob("pretrained/**/*.ckpt")  # in a clone, trainings of one's own are beside them
+    return sorted(str(path.relative_to(CHECKPOINTS).with_suffix("")) for path in shipped)
 
 
 def config_names() -> list[str]:

@@ -223,10 +223,12 @@ def test_what_is_missing_is_told_in_one_line(support, query, fails, here):
     assert fails("predict", asked, given, "--classifier=mine") == either
     assert fails("predict", "--support=empty", asked).startswith("empty holds no folder of pictures: put those of each")
     assert fails("predict", "--support=one", asked).startswith("one holds one folder of pictures: put those of each")
-    assert fails("predict", "--support=none", asked) == "there is no folder none"
-    assert fails("predict", given, "--query=none.png") == "--query none.png: there are no such pictures"
-    assert fails("predict", given, "--query=empty") == "--query empty: there are no such pictures"
-    assert "query" in fails("predict", given)
+    assert fails("predict", "--support=none", asked) == "--support none: there is no such folder"
+    assert fails("predict", given, "--query=none.png") == "--query none.png: there is no such file or folder"
+    assert fails("predict", given, "--query=empty") == "--query empty: there are no pictures"
+    assert fails("predict", given) == "needed: --query"
+    unquoted = fails("predict", given, "--query", "new/picture-1.png", "new/picture-2.png")
+    assert unquoted.startswith("new/picture-2.png is one word too many: a text of several words, or a pattern")
     assert fails("predict", "--classifier=empty", asked).startswith("there is no classifier in empty")
 
 

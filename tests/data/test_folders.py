@@ -174,7 +174,7 @@ def test_without_a_folder_there_are_no_pictures_but_any_one_can_be_read():
 
 
 def test_no_classes_and_one_class_are_refused(tmp_path):
-    assert refusal(tmp_path / "none") == f"there is no folder {tmp_path}/none"
+    assert refusal(tmp_path / "none") == f"--data.root {tmp_path}/none: there is no such folder"
     (tmp_path / "mine" / "empty").mkdir(parents=True)
     assert refusal(tmp_path / "mine").startswith(f"{tmp_path}/mine holds no pictures: put those of each class into a")
     paint(tmp_path / "mine", 4)

@@ -122,6 +122,9 @@ def test_a_network_whose_batch_norm_is_of_the_other_kind(fails):
 def test_what_is_missing(fails):
     assert "there is no config file 'configs/nowhere.yaml'" in fails("fit", "--config=configs/nowhere.yaml")
     assert fails("fit").startswith("fewshot fit needs a learner and its data: --config NAME knows both")
+    assert fails("test", "--ckpt_path=last").startswith("fewshot test needs a learner and its data: --ckpt_path FILE")
+    assert fails(*FIT, "--ckpt_path=lst") == "there is no checkpoint file 'lst'; did you mean last?"
+    assert fails(*FIT, "--trainer.max_time=10min").startswith("--trainer.max_time: ")
 
 
 def test_a_class_that_there_is_not_and_one_that_is_not_finished(fails, tmp_path, monkeypatch):
@@ -131,7 +134,9 @@ def test_a_class_that_there_is_not_and_one_that_is_not_finished(fails, tmp_path,
     assert fails(*FIT, "--model=maml") == "--model: there is no maml; did you mean MAMLModule?"
     there = "fewshot.algorithms has no Maml; did you mean MAMLModule?"
     assert fails(*FIT, "--model=fewshot.algorithms.Maml") == f"--model: {there}"
-    assert "; with fewshot comes pretrained/maml_5w1s" in fails("test", "--ckpt_path=pretrained/maml")
+    assert "; did you mean pretrained/maml_20w1s or pretrained/maml_5w1s?" in fails(
+        "test", "--ckpt_path=pretrained/maml"
+    )
     assert fails(*FIT, "--model.network=Conv5") == "--model.network: there is no Conv5; did you mean Conv4?"
     (tmp_path / "unfinished.py").write_text(
         "from fewshot.algorithms import EpisodicModule\n"
@@ -192,6 +197,8 @@ def test_a_checkpoint_of_another_network_or_algorithm(fails, trained):
     test = ("test", f"--ckpt_path={best(trained)}", "--trainer.enable_progress_bar=false")
     message = fails(*test, "--model.network.channels=8")
     assert "another network: network.features.convolutions.0.weight has shape (4, 1, 3, 3) there and (8, 1" in message
+    ways = ("--data.ways=4", "--data.test_ways=4")
+    assert "MAML's head has 5 outputs in the checkpoint and 4 here: keep the --data.ways" in fails(*test, *ways)
     assert "holds fewshot.algorithms.MAMLModule, not fewshot.algorithms.ProtoNetModule" in fails(
         *test, "--model=ProtoNetModule", "--model.network=Conv4", "--model.network.running_statistics=true"
     )
