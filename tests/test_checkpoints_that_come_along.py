@@ -2,12 +2,16 @@
 
 import json
 import re
+import shlex
 
 import pytest
 import torch
+import yaml
 from helpers import REPOSITORY, reports
 
+from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.cli import main
+from fewshot.studies.exported import exported
 
 FOLDER = REPOSITORY / "checkpoints" / "pretrained"
 ROW = re.compile(r"^\| `(\w+\.ckpt)` \|.*\| ([\d.]+) ± ([\d.]+) \|", re.MULTILINE)
@@ -29,6 +33,18 @@ def test_the_tables_have_every_checkpoint():
 def test_a_pretrained_checkpoint_is_small_and_holds_no_code(file):
     assert (FOLDER / file).stat().st_size < 2e6
     assert "optimizer_states" not in torch.load(FOLDER / file, weights_only=True)
+
+
+@pytest.mark.parametrize("row", exported(), ids=lambda row: row.checkpoint)
+def test_the_command_of_a_checkpoint_is_that_of_its_training(row, capsys):
+    with pytest.raises(SystemExit):
+        main([*shlex.split(row.command)[1:], "--print_config"])
+    typed = yaml.safe_load(capsys.readouterr().out)
+    checkpoint = read_checkpoint(f"pretrained/{row.checkpoint}")[KEY]["config"]
+    left_out = {"optimizer", "test_queries"}  # whose step size is meta_lr, and what was added after a training
+    for part in ("model", "data"):
+        theirs = {name: value for name, value in checkpoint[part]["init_args"].items() if name not in left_out}
+        assert {name: typed[part]["init_args"][name] for name in theirs} == theirs
 
 
 @pytest.mark.parametrize("file", TABLE)

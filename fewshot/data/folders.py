@@ -139,14 +139,14 @@ class FolderDataModule(ImageDataModule):
 
     def more_classes(self, split: str) -> str:
         """Lower the ways, or have the split get more classes."""
-        kind = self.split_name().removeprefix("folders/")
+        kind, lower = self.split_name().removeprefix("folders/"), super().more_classes(split)
         if kind == "folders":
-            return f"lower the ways, or put more classes into {self.root}/{split}"
+            return f"{lower}, or put more classes into {self.root}/{split}"
         if kind == "file":
-            return f"lower the ways, or name more classes in {self.split_dir}/{split}.txt"
+            return f"{lower}, or name more classes in {self.split_dir}/{split}.txt"
         if split == "train":
-            return f"lower the ways, --data.val_share ({self.val_share}) or --data.test_share ({self.test_share})"
-        return f"lower the ways, or raise --data.{split}_share ({getattr(self, f'{split}_share')})"
+            return f"{lower}, --data.val_share ({self.val_share}) or --data.test_share ({self.test_share})"
+        return f"{lower}, or raise --data.{split}_share ({getattr(self, f'{split}_share')})"
 
     def split_classes(self, names: Sequence[str]) -> Split:
         """Divides the classes by the kind of split; small ones are left out, if they are to be."""

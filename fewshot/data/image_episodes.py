@@ -11,6 +11,11 @@ from fewshot.episodes import SPLITS, Episode, Examples
 from fewshot.errors import FewShotError, listed
 
 
+def option(split: str, size: str) -> str:
+    """How the ways, shots or queries of a split are typed; those of validation are those of the test."""
+    return f"--data.{'' if split == 'train' else 'test_'}{size}"
+
+
 class ImageEpisodes(Dataset[Episode]):
     """N-way K-shot episodes over images; episode i is a pure function of ``(seed, split, i)`` and of the classes.
 
@@ -28,7 +33,7 @@ class ImageEpisodes(Dataset[Episode]):
         seed: Seed of the stream.
         within_groups: Share of the episodes whose classes are drawn from one group, such as an alphabet; of groups with
             fewer classes than ways there are none.
-        remedy: What to do where there are too few classes.
+        remedy: What to do where there are too few classes; lower the ways, if not given.
 
     Raises:
         FewShotError: If there are fewer classes than ways, or a class has fewer images than shots + queries.
@@ -46,7 +51,7 @@ class ImageEpisodes(Dataset[Episode]):
         first: int = 0,
         seed: int = 0,
         within_groups: float = 0.0,
-        remedy: str = "lower the ways",
+        remedy: str = "",
     ) -> None:
         groups = list(store.groups().values()) if within_groups else [np.arange(len(store))]
         self.groups = [group for group in groups if len(group) >= ways]
@@ -54,17 +59,20 @@ class ImageEpisodes(Dataset[Episode]):
             raise FewShotError(
                 f"{ways}-way episodes need {ways} classes, but "
                 + (f"the largest group of the {split} split" if within_groups else f"the {split} split")
-                + f" has {max((len(group) for group in groups), default=0)}: {remedy}"
+                + f" has {max((len(group) for group in groups), default=0)}: "
+                + (remedy or f"lower {option(split, 'ways')}")
             )
         drawn = np.concatenate(self.groups) if within_groups in (0, 1) else np.arange(len(store))
         small = drawn[store.counts[drawn] < shots + queries]
         if len(small):
             fewest = sorted(small, key=store.counts.__getitem__)
             some = listed([f"{store.names[one]} {store.counts[one]}" for one in fewest])
+            told = f"{len(small)} of the {len(store)} classes of the {split} split have fewer, {some}"
+            if len(small) == len(store) and np.ptp(store.counts) == 0:
+                told = f"each class of the {split} split has {store.counts[0]}"
             raise FewShotError(
-                f"shots + queries = {shots} + {queries} = {shots + queries} images per class, but {len(small)} of the "
-                f"{len(store)} classes of the {split} split have fewer, {some}: "
-                "lower the shots or the queries"
+                f"shots + queries = {shots} + {queries} = {shots + queries} images per class, but {told}: "
+                f"lower {option(split, 'shots')} or {option(split, 'queries')}"
             )
         self.store = store
         self.uneven = np.ptp(store.counts) > 0

@@ -226,15 +226,16 @@ def test_small_classes_are_refused_by_name_or_left_out_and_told(root):
 
 def test_too_few_classes_are_refused_with_what_gives_a_split_more(root, tmp_path):
     assert refusal(root, ways=3, val_share=0.2) == (
-        "3-way episodes need 3 classes, but the val split has 2: lower the ways, or raise --data.val_share (0.2)"
+        "3-way episodes need 3 classes, but the val split has 2: "
+        "lower --data.test_ways, or raise --data.val_share (0.2)"
     )
-    assert refusal(root, ways=3, val_share=0.3, test_share=0.1).endswith("the ways, or raise --data.test_share (0.1)")
-    assert refusal(root, ways=9).endswith("lower the ways, --data.val_share (0.1) or --data.test_share (0.2)")
+    assert refusal(root, ways=3, val_share=0.3, test_share=0.1).endswith("_ways, or raise --data.test_share (0.1)")
+    assert refusal(root, ways=9).endswith("lower --data.ways, --data.val_share (0.1) or --data.test_share (0.2)")
     for split, classes in {"train": "abc", "val": "de", "test": "fgh"}.items():
         for name in classes:
             paint(tmp_path / "parts" / split / name)
     assert refusal(tmp_path / "parts", ways=3).endswith(
-        f"lower the ways, or put more classes into {tmp_path}/parts/val"
+        f"lower --data.test_ways, or put more classes into {tmp_path}/parts/val"
     )
 
 
