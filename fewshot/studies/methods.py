@@ -27,6 +27,8 @@ SHORT_MAML = {
 SHORT_PROTONET = {
     **SHORT,
     "data.augment": "null",
+    "data.mirrors": "false",
+    "trainer.gradient_clip_val": "null",
     "model.network.downsample": "stride",
     "model.network.cells": "2",
     "model.meta_lr": "0.003",

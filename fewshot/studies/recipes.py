@@ -48,6 +48,8 @@ RECIPES = {
             "model.network.downsample": "stride",
             "model.network.cells": "2",
             "model.meta_lr": "0.003",
+            "data.mirrors": "false",
+            "trainer.gradient_clip_val": "null",
             **LENGTH,
         },
         {
