@@ -77,20 +77,16 @@ def check_run(command: str, words: Sequence[str]) -> None:
             config |= _read(config_path(value))
     given = dict(typed)
     heads = {option.partition(".")[0] for option in given}
-    by_file = {"--config", "--help", "--print_config"} | (
-        {"--ckpt_path"} if given.get("--ckpt_path") != "last" else set()
-    )
-    complete = heads >= {"--model", "--data"} or heads & by_file
+    knows = {"--config", "--help", "--print_config"}
+    if given.get("--ckpt_path") != "last":  # whose, a config says
+        knows.add("--ckpt_path")
+    complete = heads >= {"--model", "--data"} or heads & knows
     if not complete and not {"-h", "-c"} & set(words) and not any(option.endswith(".help") for option in given):
-        known_by = ["--config NAME knows both, as in --config omniglot_maml", "--ckpt_path FILE"]
-        if command == "test":
-            known_by = [
-                "--ckpt_path FILE knows both, as in --ckpt_path pretrained/maml_5w1s",
-                "--config NAME (untrained)",
-            ]
+        example = "--ckpt_path FILE knows both, as in --ckpt_path pretrained/maml_5w1s, and so does --config NAME"
+        if command == "fit":
+            example = "--config NAME knows both, as in --config omniglot_maml, and so does --ckpt_path FILE"
         raise FewShotError(
-            f"fewshot {command} needs a learner and its data: {', and so does '.join(known_by)}; "
-            "or type --model NAME and --data NAME"
+            f"fewshot {command} needs a learner and its data: {example}; or type --model NAME and --data NAME"
         )
     known = {f"--{name}": "" for name in {*OF_A_RUN, *PARTS, "trainer"}}
     known |= {f"--trainer.{name}": kind for name, kind in _options_of_trainer().items()}

@@ -50,9 +50,7 @@ def plain(message: str, options: Iterable[str], where: str) -> str:
     if found := re.search(r"^unrecognized arguments:.*?\s(-\S+)", message):
         return no_option(found[1].partition("=")[0], options, where)
     if found := re.match(r"unrecognized arguments: (\S+) ", f"{message} "):
-        return (
-            f"{found[1]} is one word too many: a text of several words, or a pattern such as '*.jpg', is put in quotes"
-        )
+        return f"{found[1]} is one word too many: put several words, or a pattern such as '*.jpg', in quotes"
     if found := re.fullmatch(r"the following arguments are required: ([\w, ]+)", message):
         return "needed: " + ", ".join(f"--{name}" for name in found[1].split(", "))
     if found := re.fullmatch(r"Option '(.+?)' is not accepted", message):

@@ -228,7 +228,7 @@ def test_what_is_missing_is_told_in_one_line(support, query, fails, here):
     assert fails("predict", given, "--query=empty") == "--query empty: there are no pictures"
     assert fails("predict", given) == "needed: --query"
     unquoted = fails("predict", given, "--query", "new/picture-1.png", "new/picture-2.png")
-    assert unquoted.startswith("new/picture-2.png is one word too many: a text of several words, or a pattern")
+    assert unquoted.startswith("new/picture-2.png is one word too many: put several words, or a pattern")
     assert fails("predict", "--classifier=empty", asked).startswith("there is no classifier in empty")
 
 
