@@ -16,7 +16,7 @@ AFFINE = (
 )
 WAVES = "{class_path: fewshot.data.augment.RandomWaves}"
 
-LENGTH = {"trainer.max_steps": "1000", "trainer.val_check_interval": "1000", "data.val_episodes": "600"}
+LENGTH = {"trainer.max_steps": "1000", "data.val_episodes": "600"}
 FOR_ALL: dict[str, dict[str, str]] = {
     AS_IT_IS: {},
     "paper's step size, 0.001": {"model.meta_lr": "0.001"},
@@ -128,7 +128,9 @@ def recipes(
             for number, (measure, changes) in enumerate(recipe.measures.items()):
                 name = f"{title.lower()}_{number:02}_{seed}"
                 seeds = {"seed_everything": str(seed), "data.train_seed": str(seed)}
-                train(name, config, {**recipe.options, **seeds, **changes, **place}, folder, max_steps)
+                options = {**recipe.options, **seeds, **changes, **place}
+                options["trainer.val_check_interval"] = options["trainer.max_steps"]  # at its end alone
+                train(name, config, options, folder, max_steps)
                 curve = read_curve(folder / "logs" / name, "val/accuracy")
                 found[measure].append(Trained(100 * curve.values[-1], curve.steps[-1], curve.minutes[-1]))
         tables[title] = table(found)

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import timm
 import torch
+from PIL import Image, ImageDraw
 from timm.models import save_for_hf
 
 from fewshot.classifier import FewShotClassifier
@@ -42,10 +43,35 @@ def test_a_backbone_agrees_for_any_number_of_pictures(backbone, query, tmp_path)
     agrees(tmp_path / "mine.onnx", backbone, query.files)
 
 
-def test_a_protonet_agrees_as_the_command_writes_it(protonet, support, query, tmp_path):
-    words = [f"--support={support.folder}", f"--query={query.files[0]}", "--ckpt_path=pretrained/protonet_5w1s"]
-    main(["predict", *words, f"--folder={tmp_path}", f"--onnx={tmp_path}/mine.onnx"])
-    agrees(tmp_path / "mine.onnx", protonet, query.files)
+STROKES = {
+    "cross": [(0, 0, 1, 1), (0, 1, 1, 0)],
+    "t": [(0, 0, 1, 0), (0.5, 0, 0.5, 1)],
+    "square": [(0, 0, 1, 0), (1, 0, 1, 1), (1, 1, 0, 1), (0, 1, 0, 0)],
+}
+
+
+def draw_characters(folder: Path, seed: int) -> list[str]:
+    """Four drawings of each character, small and large, here and there: what a learner of Omniglot can tell apart."""
+    rng, files = np.random.default_rng(seed), []
+    for name, strokes in STROKES.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(4):
+            picture, place, size = Image.new("L", (28, 28), 255), rng.integers(3, 9, 2), rng.integers(10, 18, 2)
+            for stroke in strokes:
+                ends = np.tile(place, 2) + np.array(stroke) * np.tile(size, 2)
+                ImageDraw.Draw(picture).line(ends.tolist(), fill=0, width=2)
+            picture.save(folder / name / f"{number}.png")
+            files.append(f"{folder}/{name}/{number}.png")
+    return files
+
+
+def test_a_protonet_agrees_as_the_command_writes_it(tmp_path):
+    support, query = draw_characters(tmp_path / "support", seed=0), draw_characters(tmp_path / "query", seed=1)
+    labels = [Path(file).parent.name for file in support]
+    protonet = FewShotClassifier(ckpt_path="pretrained/protonet_5w1s").fit(support, labels)
+    words = [f"--support={tmp_path}/support", f"--query={query[0]}", "--ckpt_path=pretrained/protonet_5w1s"]
+    main(["predict", *words, f"--folder={tmp_path}/told", f"--onnx={tmp_path}/mine.onnx"])
+    agrees(tmp_path / "mine.onnx", protonet, query)
 
 
 @pytest.mark.parametrize("head", ["auto", "logistic"])

@@ -15,7 +15,9 @@ def test_every_run_is_one_that_the_command_line_takes(only_parsed, tmp_path, mon
 def test_it_trains_and_reports(tiny, tmp_path, omniglot, nothing_again, monkeypatch):
     own = recipes.RECIPES["ProtoNet"]
     measures = {AS_IT_IS: {}, "no affine changes": own.measures["no affine changes"]}
-    monkeypatch.setattr(recipes, "RECIPES", {"ProtoNet": own._replace(options={}, measures=measures)})
+    monkeypatch.setattr(
+        recipes, "RECIPES", {"ProtoNet": own._replace(options={"trainer.max_steps": "1"}, measures=measures)}
+    )
     options = {"folder": tmp_path / "study", "configs": tiny, "root": omniglot, "max_steps": 1}
     recipes.recipes(**options)
     tables = tmp_path / "study" / "report" / "tables.md"
