@@ -18,6 +18,12 @@ from fewshot.networks import Conv4
 FIT = ("fit", "--config=glyphs_maml", *TINY, *SMALL_NETWORK)
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch) -> None:
+    """A folder of its own for each test: two runs of one name in one folder exclude one another."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_too_many_images_or_ways(fails, trained, omniglot):
     test = ("test", f"--ckpt_path={best(trained)}")
     assert "shots + queries = 18 + 5 = 23 images per class" in fails(*test, "--data.test_shots=18")
