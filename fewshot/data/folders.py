@@ -138,15 +138,15 @@ class FolderDataModule(ImageDataModule):
         return f"folders/{self.split or ('folders' if self.listing.split_of else 'random')}"
 
     def more_classes(self, split: str) -> str:
-        """Lower the ways, or have the split get more classes."""
-        kind, lower = self.split_name().removeprefix("folders/"), super().more_classes(split)
+        """How the split gets more classes."""
+        kind = self.split_name().removeprefix("folders/")
         if kind == "folders":
-            return f"{lower}, or put more classes into {self.root}/{split}"
+            return f", or put more classes into {self.root}/{split}"
         if kind == "file":
-            return f"{lower}, or name more classes in {self.split_dir}/{split}.txt"
+            return f", or name more classes in {self.split_dir}/{split}.txt"
         if split == "train":
-            return f"{lower}, --data.val_share ({self.val_share}) or --data.test_share ({self.test_share})"
-        return f"{lower}, or raise --data.{split}_share ({getattr(self, f'{split}_share')})"
+            return f", --data.val_share ({self.val_share}) or --data.test_share ({self.test_share})"
+        return f", or raise --data.{split}_share ({getattr(self, f'{split}_share')})"
 
     def split_classes(self, names: Sequence[str]) -> Split:
         """Divides the classes by the kind of split; small ones are left out, if they are to be."""

@@ -33,7 +33,7 @@ class ImageEpisodes(Dataset[Episode]):
         seed: Seed of the stream.
         within_groups: Share of the episodes whose classes are drawn from one group, such as an alphabet; of groups with
             fewer classes than ways there are none.
-        remedy: What to do where there are too few classes; lower the ways, if not given.
+        remedy: What else than to lower the ways helps where there are too few classes, as in ", or draw more".
 
     Raises:
         FewShotError: If there are fewer classes than ways, or a class has fewer images than shots + queries.
@@ -60,7 +60,7 @@ class ImageEpisodes(Dataset[Episode]):
                 f"{ways}-way episodes need {ways} classes, but "
                 + (f"the largest group of the {split} split" if within_groups else f"the {split} split")
                 + f" has {max((len(group) for group in groups), default=0)}: "
-                + (remedy or f"lower {option(split, 'ways')}")
+                f"lower {option(split, 'ways')}{remedy}"
             )
         drawn = np.concatenate(self.groups) if within_groups in (0, 1) else np.arange(len(store))
         small = drawn[store.counts[drawn] < shots + queries]

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import Transform
 
 from fewshot.data.augment import each_its_own
 from fewshot.data.base import MOST_SEED, EpisodicDataModule
-from fewshot.data.image_episodes import ImageEpisodes, option
+from fewshot.data.image_episodes import ImageEpisodes
 from fewshot.data.splits import Split, random_split
 from fewshot.data.store import ImageStore
 from fewshot.episodes import SPLITS, DataSpec, Episode, Prediction
@@ -154,8 +154,8 @@ class ImageDataModule(EpisodicDataModule):
         )
 
     def more_classes(self, split: str) -> str:
-        """What to do where a split has fewer classes than ways."""
-        return f"lower {option(split, 'ways')}"
+        """What else than to lower the ways helps where a split has fewer classes, as the end of that sentence."""
+        return ""
 
     def on_after_batch_transfer(self, batch: Episode, dataloader_idx: int) -> Episode:
         """Scales the images to 0..1 and augments those of training, on the device."""
