@@ -6,7 +6,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +36,7 @@ def answer(url: str, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return urllib.request.urlopen(url).read().decode()
+            return urllib.request.urlopen(url, timeout=10).read().decode()
         except OSError:
             if time.monotonic() > deadline:
                 raise
@@ -77,21 +80,29 @@ def run(words: list[str], steps: int) -> None:
     elif words[0] in ("sweep", "compare", "reuse"):
         main([*words, "--data.test_episodes=4"])
     elif words[0] == "explore":
-        with subprocess.Popen([sys.executable, "-m", "fewshot", *words, "--show=false"]) as server:
+        with serving("fewshot", *words, "--show=false"):
             assert "fewshot explore" in answer(f"http://127.0.0.1:{value_of('--port', words)}", seconds=120)
-            server.terminate()
     else:
         main(words)
 
 
 def serve_tensorboard(words: list[str]) -> None:
     """Starts it, and stops it when its page is there."""
-    port, silent = free_port(), subprocess.DEVNULL
-    with subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", *words, f"--port={port}"], stderr=silent
-    ) as server:
-        assert "TensorBoard" in answer(f"http://127.0.0.1:{port}", seconds=60)
-        server.terminate()
+    port = free_port()
+    with serving("tensorboard.main", *words, f"--port={port}", stderr=subprocess.DEVNULL):
+        assert "TensorBoard" in answer(f"http://127.0.0.1:{port}", seconds=120)
+
+
+@contextmanager
+def serving(module: str, *words: str, **options: Any) -> Iterator[None]:
+    """A server's process, which must end when it is told to, and is ended whatever happens."""
+    with subprocess.Popen([sys.executable, "-m", module, *words], **options) as server:
+        try:
+            yield
+            server.terminate()
+            server.wait(timeout=60)
+        finally:
+            server.kill()
 
 
 def test_the_pages_with_commands_are_these():

@@ -9,10 +9,12 @@ import sys
 from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
 from bokeh.server.server import Server
+from tornado.ioloop import PeriodicCallback
 
 from fewshot.errors import FewShotError
 from fewshot.explore.shelf import Shelf
 from fewshot.explore.tabs.frame import fill
+from fewshot.signals import Stopped, asked, wait
 from fewshot.terminal import console
 
 MOST_BYTES = 2 * 2**20
@@ -20,6 +22,9 @@ MOST_BYTES = 2 * 2**20
 
 FORGET_AFTER = 10_000
 """Milliseconds after which the page of a visitor who has left is forgotten."""
+
+LOOK_EVERY = 100
+"""Milliseconds between two looks whether the process was told to end."""
 
 LOCAL = ("127.0.0.1", "localhost")
 
@@ -63,6 +68,7 @@ def serve(shelf: Shelf, address: str, port: int, show: bool) -> None:
 
     Raises:
         FewShotError: If it cannot be served there.
+        Stopped: When it is told to end.
     """
     server = make_server(shelf, address, port)
     console().print(f"The page is at http://{address}:{port}/ until Ctrl-C.", soft_wrap=True)
@@ -74,10 +80,15 @@ def serve(shelf: Shelf, address: str, port: int, show: bool) -> None:
         )
     if show and has_screen():
         server.io_loop.add_callback(server.show, "/")
+    PeriodicCallback(lambda: server.io_loop.stop() if asked() else None, LOOK_EVERY).start()
+    wait(True)  # what a signal raises while Python frees an object is lost, and the server would go on
     try:
         server.io_loop.start()
     finally:
+        wait(False)
         server.stop()
+    if asked():
+        raise Stopped(asked())
 
 
 def has_screen() -> bool:

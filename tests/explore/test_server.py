@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import os
 import re
 import signal
 import socket
@@ -22,7 +23,7 @@ from fewshot.explore.shelf import Shelf
 
 
 def test_all_scripts_are_the_server_s_own(url):
-    page = urllib.request.urlopen(url).read().decode()
+    page = urllib.request.urlopen(url, timeout=60).read().decode()
     scripts = re.findall(r'<script[^>]*src="([^"]+)"', page)
     assert scripts
     assert all(script.startswith("static/") or script.startswith("/static/") for script in scripts)
@@ -81,8 +82,10 @@ def test_ctrl_c_closes_the_page(shelf, monkeypatch, capsys):
         return server
 
     def visit(url: str) -> None:
-        pages.append(urllib.request.urlopen(url).read())
-        signal.raise_signal(signal.SIGINT)
+        try:
+            pages.append(urllib.request.urlopen(url, timeout=60).read())
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Shelf, "of", lambda paths: shelf)
     monkeypatch.setattr(served, "make_server", make_and_leave)
