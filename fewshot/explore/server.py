@@ -80,12 +80,14 @@ def serve(shelf: Shelf, address: str, port: int, show: bool) -> None:
         )
     if show and has_screen():
         server.io_loop.add_callback(server.show, "/")
-    PeriodicCallback(lambda: server.io_loop.stop() if asked() else None, LOOK_EVERY).start()
+    look = PeriodicCallback(lambda: server.io_loop.stop() if asked() else None, LOOK_EVERY)
+    look.start()
     wait(True)  # what a signal raises while Python frees an object is lost, and the server would go on
     try:
         server.io_loop.start()
     finally:
         wait(False)
+        look.stop()
         server.stop()
     if asked():
         raise Stopped(asked())
