@@ -2,7 +2,6 @@
 
 import ast
 import gc
-import os
 import re
 import signal
 import socket
@@ -14,6 +13,7 @@ from threading import Thread
 
 import pytest
 from bokeh.client import pull_session
+from bokeh.server.server import Server
 from helpers import REPOSITORY
 
 from fewshot.cli import main
@@ -71,21 +71,31 @@ def test_a_taken_port_is_told(server, port, shelf, fails, monkeypatch):
     )
 
 
+class CtrlC:
+    """What raises an exception while it is freed is ignored by Python."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_ctrl_c_closes_the_page(shelf, monkeypatch, capsys):
-    """The real command serves the page, says where, and ends when it is told to."""
+    """The real command serves the page, says where, and ends when told to, also while Python frees an object."""
     make, pages = served.make_server, []
 
-    def make_and_leave(*args: object) -> object:
+    def leave() -> None:
+        CtrlC()
+
+    def make_and_leave(*args: object) -> Server:
         server = make(*args)
-        visitor = Thread(target=visit, args=(f"http://127.0.0.1:{server.port}/",))
+        visitor = Thread(target=visit, args=(server, f"http://127.0.0.1:{server.port}/"))
         server.io_loop.add_callback(visitor.start)
         return server
 
-    def visit(url: str) -> None:
+    def visit(server: Server, url: str) -> None:
         try:
             pages.append(urllib.request.urlopen(url, timeout=60).read())
         finally:
-            os.kill(os.getpid(), signal.SIGINT)
+            server.io_loop.add_callback(leave)
 
     monkeypatch.setattr(Shelf, "of", lambda paths: shelf)
     monkeypatch.setattr(served, "make_server", make_and_leave)
