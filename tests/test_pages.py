@@ -197,7 +197,7 @@ def test_every_option_of_the_pages_is_an_option(capsys):
 
 
 WITH_LINKS = [*PAGES, *(REPOSITORY / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")),
-              *REPOSITORY.glob("*/README.md")]  # fmt: skip
+              *REPOSITORY.glob("[!.]*/README.md")]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: str(page.relative_to(REPOSITORY)))
