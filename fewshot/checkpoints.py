@@ -92,6 +92,8 @@ def _malformed(checkpoint: dict[str, Any]) -> str | None:
         "state_dict": isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values()),
         **{name: isinstance(checkpoint.get(name), int) and checkpoint[name] >= 0 for name in ("epoch", "global_step")},
         "algorithm": isinstance(checkpoint.get("algorithm"), str),
+        "training_only": isinstance(only := checkpoint.setdefault("training_only", []), list)
+        and all(isinstance(name, str) for name in only),
         "pytorch-lightning_version": isinstance(checkpoint.get("pytorch-lightning_version"), str),
     }
     return next((part for part, fits in checks.items() if not fits), None)

@@ -60,7 +60,7 @@ class BaselineModule(AdaptingModule):
         )
         if (train_classes is None) == (self.objective.name == "cross-entropy"):
             raise FewShotError("--model.train_classes goes with --model.loss cross-entropy: give the number of classes")
-        self.train_head = None
+        self.train_head: nn.Linear | None = None
         if train_classes is not None:
             at_least_one(train_classes=train_classes)
             self.train_head = nn.Linear(network.out_features, train_classes)
@@ -83,6 +83,22 @@ class BaselineModule(AdaptingModule):
                     f"the training split has {classes} classes, rotations included, and the head tells "
                     f"{self.train_head.out_features} apart: --model.train_classes {classes}"
                 )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Says that no test needs the head over the training classes: ``fewshot export`` leaves it out."""
+        super().on_save_checkpoint(checkpoint)
+        if self.train_head is not None:
+            checkpoint["training_only"] = [f"train_head.{name}" for name in self.train_head.state_dict()]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Does without the head over the training classes if the checkpoint was exported.
+
+        Raises:
+            FewShotError: As that of every learner.
+        """
+        if "train_head.weight" not in checkpoint["state_dict"]:
+            self.train_head = None
+        super().on_load_checkpoint(checkpoint)
 
     def outer_loss(self, episode: Episode) -> OuterStep:
         """The loss over all examples of all tasks, and the outputs for the queries, among the classes of each task."""

@@ -11,7 +11,7 @@ def export(ckpt_path: Path, to: Path) -> None:
     """Writes a small copy of a checkpoint to be tested, swept and compared, but not trained on.
 
     It holds weights, learned rates, options and the names of the training classes; what the optimiser and the Trainer
-    remember is left out.
+    remember is left out, as is what the learner needs in training alone.
 
     Args:
         ckpt_path: A checkpoint that ``fewshot fit`` wrote.
@@ -28,6 +28,8 @@ def export(ckpt_path: Path, to: Path) -> None:
     data = checkpoint[KEY]["config"]["data"]
     for place in ("root", "cache_dir"):  # of this machine
         data["init_args"].pop(place, None)
+    for name in checkpoint["training_only"]:
+        checkpoint["state_dict"].pop(name, None)
     data_state = data["class_path"].rpartition(".")[2]
     kept = {KEY, "algorithm", "state_dict", data_state, "epoch", "global_step", "pytorch-lightning_version"}
     SafeCheckpointIO().save_checkpoint({key: value for key, value in checkpoint.items() if key in kept}, to)
