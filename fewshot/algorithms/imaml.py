@@ -40,10 +40,11 @@ class ProximalSGD(InnerSGD):
 
 
 def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
-    """Solves A x = b for many symmetric A at once, from x = 0.
+    """Solves A x = b for many symmetric A at once, from x = 0, as far as x is no longer than b.
 
     Hestenes and Stiefel, 1952, Methods of Conjugate Gradients for Solving Linear Systems. Where A turns out not to be
-    positive definite, a system is left as far as it was solved (Steihaug, 1983), or x = b if that is at the first step.
+    positive definite, or x would become longer than b, the last step ends where x is as long as b (Steihaug, 1983, The
+    Conjugate Gradient Method and Trust Regions). For A = I + H with a positive semidefinite H it never does.
 
     Args:
         product: From vectors ``[T, P]`` to A times each.
@@ -51,19 +52,30 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: in
         steps: Steps; with P of them the solution is exact but for rounding.
     """
     x, residual, direction = torch.zeros_like(b), b, b
-    square = b.square().sum(1, keepdim=True)
+    square = radius = _dot(b, b)  # of the residual; the longest that x may be, squared
     solving = torch.ones_like(square, dtype=torch.bool)
-    for step in range(steps):
+    for _ in range(steps):
         image = product(direction)
-        curvature = (direction * image).sum(1, keepdim=True)
-        solving = solving & (curvature > 0)
-        if step == 0:
-            x = torch.where(solving, x, b)
-        length = torch.where(solving, square / curvature, 0)
-        x, residual = x + length * direction, residual - length * image
-        before, square = square, residual.square().sum(1, keepdim=True)
+        curvature = _dot(direction, image)
+        length = torch.where(curvature > 0, square / curvature, torch.inf)
+        edge = _edge(x, direction, radius)
+        taken = torch.where(solving, torch.minimum(length, edge), 0)
+        x, residual = x + taken * direction, residual - taken * image
+        solving = solving & (length < edge)
+        before, square = square, _dot(residual, residual)
         direction = residual + torch.where(solving, square / before, 0) * direction
     return x
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(1, keepdim=True)
+
+
+def _edge(x: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
+    """How far x, ``[T, P]``, can go in a direction until its squared length is the radius; 0 if there is none."""
+    along, square = _dot(x, direction), _dot(direction, direction)
+    room = (radius - _dot(x, x)).clamp_min(0)
+    return ((along.square() + square * room).sqrt() - along) / square.clamp_min(torch.finfo(x.dtype).tiny)
 
 
 class IMAMLModule(AdaptingModule):
@@ -75,8 +87,9 @@ class IMAMLModule(AdaptingModule):
 
     Rajeswaran, Finn, Kakade and Levine, 2019, Meta-Learning with Implicit Gradients,
     https://arxiv.org/abs/1909.04630. Deviations: the inner problem is solved by gradient descent alone (the paper has
-    a Hessian-free solver, too), and ``cg_damping`` is 0 by default. The authors' code solves 2 I + H / (λ + 10): at
-    λ = 2 that is a damping of 22, but for a factor that Adam cancels.
+    a Hessian-free solver, too); a task's gradient gets no longer than its ∇L_query, which it does not where the support
+    loss is convex; and ``cg_damping`` is 0 by default. The authors' code solves 2 I + H / (λ + 10): at λ = 2 that is a
+    damping of 22, but for a factor that Adam cancels.
 
     Args:
         network: The embedding network; a linear head goes on top of it.
@@ -86,7 +99,7 @@ class IMAMLModule(AdaptingModule):
         test_proximal_weight: The same in validation and test; the authors' code tests with 0.
         cg_steps: Steps of conjugate gradients.
         cg_damping: Added to λ where the products with H are divided by it. An inner problem that is not solved has
-            curvature that is not positive, which undamped gradients blow up.
+            curvature that is not positive, which damping evens out.
         **shared: The options of every learner that adapts.
 
     Raises:

@@ -97,11 +97,14 @@ def test_a_solved_system_stays_solved():
     assert torch.equal(conjugate_gradient(lambda v: 2 * v, b, steps=5), b / 2)
 
 
-def test_a_system_that_is_not_positive_definite_is_left_as_far_as_it_was_solved():
-    scale = torch.tensor([[1.0, 3.0], [-1.0, -1.0]])
-    b = torch.tensor([[1.0, 1.0], [1.0, 2.0]])
+def test_a_system_that_is_not_positive_definite_is_solved_until_the_solution_is_as_long_as_its_right_hand_side():
+    scale = torch.tensor([[1.0, 3.0], [-1.0, -1.0], [0.1, 0.1], [3.0, -0.5]])
+    b = torch.tensor([[1.0, 1.0], [1.0, 2.0], [3.0, 4.0], [1.0, 1.0]])
     solved = conjugate_gradient(lambda v: scale * v, b, steps=2)
-    torch.testing.assert_close(solved, torch.tensor([[1.0, 1 / 3], [1.0, 2.0]]))
+    assert solved[:3].allclose(torch.tensor([[1.0, 1 / 3], [1.0, 2.0], [3.0, 4.0]]))  # the third is ten times as long
+    assert solved[3].norm().isclose(b[3].norm())
+    # After (0.8, 0.8) the direction is (0.56, 3.36), of negative curvature: the solution grows along it.
+    assert solved[3, 1] > solved[3, 0]
 
 
 def test_the_pull_of_the_start_is_left_out_in_tests_unless_asked_for():
