@@ -1,7 +1,7 @@
 """Where features come from: a source, which remembers them; a pretrained backbone is one."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -66,11 +66,9 @@ class Source:
         """
         parts: list[np.ndarray] = []
         wrong: dict[int, str] = {}
-        starts: Iterable[int] = range(0, len(pictures), TOGETHER)
-        if what:
-            starts = track([*starts], what, console=console(), transient=True)
+        starts = range(0, len(pictures), TOGETHER)
         with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it decodes
-            for start in starts:
+            for start in track(starts, what, console=console(), transient=True, disable=not what):
                 for offset, feature in enumerate(self._some(pictures[start : start + TOGETHER], pool)):
                     if isinstance(feature, UnreadablePictureError):
                         wrong[start + offset] = feature.why

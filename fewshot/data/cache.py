@@ -60,8 +60,8 @@ def cached(file: Path, key: str, make: Callable[[Notes], Parts], size: int = 0) 
     """The images that ``make`` makes, from a file where they were made with the same key.
 
     Args:
-        file: Where they are kept; written whole or not at all, and made again, with a warning, where it is damaged, of
-            another key, or not what was written.
+        file: Where they are kept; written whole or not at all. They are made again where it is of another key, and with
+            a warning where it is damaged.
         key: What they are made of.
         make: Makes them, and may note down what is to be kept beside them.
         size: How many bytes they take at most, if that is known.
@@ -75,13 +75,11 @@ def cached(file: Path, key: str, make: Callable[[Notes], Parts], size: int = 0) 
 
 
 def _read(file: Path, key: str) -> Kept | None:
-    """What is in the file, or None if it is not, whole and unchanged, what was written with this key."""
+    """What is in the file, or None if that is damaged, or of another key, as after a change of what was decoded."""
     try:
         with file.open("rb") as opened:
             index, start = _index(opened)
-            if index["key"] != key:
-                raise ValueError("it was made of other files or by another version")
-            return _mapped(opened, index, start)
+            return _mapped(opened, index, start) if index["key"] == key else None
     except FileNotFoundError:
         pass
     except Exception as error:

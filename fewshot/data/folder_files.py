@@ -157,8 +157,9 @@ def decode(listing: Listing, size: int, channels: int, notes: Notes) -> Iterator
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_picture refuses what is too large
-        done = track(in_parallel(), "Decoding pictures", total=len(pictures))
-        for (name, file), image in zip(pictures, done):
+        # The progress bar has no name: an error's traceback would keep it, and it deadlocks where it is collected in a
+        # thread of its own.
+        for (name, file), image in zip(pictures, track(in_parallel(), "Decoding pictures", total=len(pictures))):
             if isinstance(image, UnreadablePictureError):
                 unreadable[listing.name(file)] = image.why
             else:

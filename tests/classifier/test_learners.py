@@ -1,6 +1,9 @@
 """``FewShotClassifier`` on a checkpoint: what it predicts is what the learner does."""
 
+import threading
+
 import numpy as np
+import pytest
 import torch
 
 from fewshot.classifier import FewShotClassifier
@@ -52,3 +55,12 @@ def test_another_head_on_a_learners_embedding(protonet, support, query):
     features, _ = protonet.source.features(query.files)
     expected = fit_linear("logistic", protonet.features_, protonet.labels_).scores(features)
     np.testing.assert_allclose(classifier.decision_function(query.files), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_progress_bar_ends_with_an_error_even_if_somebody_keeps_it(protonet, query, monkeypatch):
+    monkeypatch.setattr(protonet.source, "_some", None)
+    others = {*threading.enumerate()}
+    with pytest.raises(TypeError) as kept:
+        protonet.source.features(query.files, "Queries")
+    assert kept.traceback
+    assert {*threading.enumerate()} <= others

@@ -92,11 +92,20 @@ def test_no_flipped_byte_changes_an_image(file, monkeypatch):
         assert in_a_new_process(file).store is IMAGES, end
 
 
+def test_another_key_is_no_damage_and_nothing_is_said(file):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(pytest.fail.Exception, match="made again"):
+            in_a_new_process(file, never, key="new")
+        in_a_new_process(file, key="new")
+        assert same(in_a_new_process(file, never, key="new").store, IMAGES)
+
+
 def test_what_is_of_another_kind_is_made_again_and_said_in_a_line(file):
     rewritten(file)
     assert same(in_a_new_process(file, never).store, IMAGES)
     others = {
-        "key": [None, "other", 7],
+        "key": [None],
         "shape": [None, [12, 1, 5, 4], [13, 1, 5, 5], [300], [-12, 1, -5, 5], ["12", 1, 5, 5], "many"],
         "counts": [None, [5, 4, 4], [12], "four", [[4, 4, 4]]],
         "names": [None, ["a"], 3],
@@ -117,7 +126,7 @@ def test_a_write_that_is_cut_off_leaves_the_old_file_and_nothing_else(file, monk
 
     old = file.read_bytes()
     monkeypatch.setattr(os, "fsync", cut_off)
-    with pytest.warns(UserWarning, match="another version"), pytest.raises(error):
+    with pytest.raises(error):
         in_a_new_process(file, key="new")
     assert [entry.name for entry in file.parent.iterdir()] == ["it.images"]
     assert file.read_bytes() == old
@@ -139,6 +148,24 @@ def test_a_disk_that_is_full_costs_a_warning_as_long_as_the_images_fit_into_memo
     message = r"^2\.0 GB of decoded images cannot be kept in .*other.images \(.*No space left.*\): make room there, or"
     with pytest.raises(FewShotError, match=message):  # before one of them is decoded
         cached(tmp_path / "other.images", "key", never, size=2 * 10**9)
+
+
+def test_what_makes_the_images_ends_with_an_error_even_if_somebody_keeps_it(file, monkeypatch):
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    def make_and_clear_up(notes: Notes) -> Iterator[tuple[str, np.ndarray]]:
+        try:
+            yield from make(notes)
+        finally:
+            cleared_up.append(True)
+
+    cleared_up = []
+    monkeypatch.setattr(np, "ascontiguousarray", cut_off)
+    with pytest.raises(KeyboardInterrupt) as kept:
+        in_a_new_process(file, make_and_clear_up, key="new")
+    assert kept.traceback
+    assert cleared_up
 
 
 def test_two_processes_at_once_each_get_their_own_images(tmp_path):
