@@ -49,6 +49,9 @@ HOMES = {
 }
 """The module that has the function."""
 
+GOES_ON = {"demo", "sweep", "compare", "homework", "family", "feature_reuse", "methods", "recipes", "results"}
+"""Those of them that keep what they have done when they are interrupted."""
+
 BY_PLACE = {"download"}
 """Those of them whose required argument is given without its name."""
 
@@ -123,7 +126,8 @@ def call(command: str, args: list[str]) -> None:
         try:
             function(**{option: config[option] for option in options})
         except Stopped:
-            print("The same command goes on with what is missing.")
+            if command in GOES_ON:
+                print("The same command goes on with what is missing.")
             raise
 
 

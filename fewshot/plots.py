@@ -171,9 +171,14 @@ def lines_figure(
 
 
 def smoothed(values: Sequence[float] | np.ndarray, weight: float) -> np.ndarray:
-    """Exponential moving average with the given weight of the past, unbiased at the beginning, as in TensorBoard."""
-    past = np.array([weight**age for age in range(len(values))])
-    return np.convolve(values, past)[: len(values)] / past.cumsum()
+    """Exponential moving average with the given weight of the past, unbiased at the beginning, as in TensorBoard.
+
+    Values that are not finite are left as they are, and count for nothing.
+    """
+    values, past = np.asarray(values, dtype=float), weight ** np.arange(len(values))
+    finite = np.isfinite(values)
+    sums, weights = (np.convolve(part, past)[: len(values)] for part in (np.where(finite, values, 0), finite))
+    return np.where(finite, sums / np.where(finite, weights, 1), values)
 
 
 def curves_figure(

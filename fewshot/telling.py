@@ -49,6 +49,8 @@ def one_line_errors() -> Iterator[None]:
 
 def _flush() -> None:
     """Writes out what was printed, or gives it up: nobody may be reading on, as behind head."""
+    if sys.stdout is None:  # closed by whoever started the process
+        return
     try:
         sys.stdout.flush()
     except OSError as error:

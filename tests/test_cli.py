@@ -1,6 +1,7 @@
 """The front door: help, commands, and what is said where a library is missing or does not fit."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY, TINY
 
-from fewshot.cli import COMMANDS, RUNS, main
+from fewshot.cli import COMMANDS, HOMES, RUNS, imported, main
+from fewshot.signals import Stopped
 
 
 def words_of_help(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -46,6 +48,17 @@ def test_every_command_explains_its_options(command, capsys):
     assert "Args:" not in screen
     readme = (REPOSITORY / "README.md").read_text()
     assert f"fewshot {command}" in readme or f"make {command}" in readme
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [("sweep", True), ("reuse", False)])
+def test_what_goes_on_where_it_was_interrupted_says_so(command, goes_on, capsys, monkeypatch):
+    def interrupted(ckpt_paths: list[str]) -> None:
+        raise Stopped(signal.SIGINT)
+
+    monkeypatch.setattr(imported(HOMES[command]), command, interrupted)
+    with pytest.raises(Stopped):
+        main([command, "--ckpt_paths=[]"])
+    assert ("The same command goes on" in capsys.readouterr().out) is goes_on
 
 
 def test_a_command_that_there_is_not(fails):

@@ -35,6 +35,11 @@ def test_mistakes_and_failures_have_their_status(capsys, monkeypatch):
         raise KeyError("x")
 
 
+def test_a_process_whose_output_was_closed_has_its_status(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert told(FewShotError("no"), capsys) == ("fewshot: error: no\n", 2)
+
+
 def test_long_values_are_cut(capsys):
     assert one_line("x" * 5000 + " is no number") == "x" * 200 + "… is no number"
     assert len(one_line("1, " * 5000)) < 1300

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import yaml
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -56,7 +58,7 @@ def curves(
     Args:
         runs: Folders of runs, as in [logs/omniglot_maml,logs/omniglot_protonet]. Of a run that was started again, the
             latest start counts, together with what it resumed.
-        tag: What to draw, as TensorBoard calls it. inner_lr draws all learned rates, inner_lr/....
+        tag: What to draw, as TensorBoard calls it. inner_lr draws all learned rates, weights/inner_lr/....
         smoothing: Weight of the past in the smoothed curve, 0 to 1, as in TensorBoard. Curves of fewer than twenty
             points are not smoothed.
         folder: Where the results go.
@@ -71,6 +73,7 @@ def curves(
         raise FewShotError("no runs to draw: give some, as in --runs [logs/a,logs/b]")
     if not 0 <= smoothing < 1:
         raise FewShotError(f"smoothing must be at least 0 and less than 1, not {smoothing}")
+    tag = tag.removeprefix(SECTION)
     drawn = {}
     for own, run in zip(tell_apart([run.resolve().name for run in runs], runs), runs):
         label = labelled(own, is_transductive(run))
@@ -89,7 +92,7 @@ def curves(
     for column in ("run", "outer steps", "minutes", "first", "lowest", "highest", "last"):
         table.add_column(column, overflow="fold")
     for name, curve in drawn.items():
-        numbers = (curve.values[0], min(curve.values), max(curve.values), curve.values[-1])
+        numbers = (curve.values[0], np.nanmin(curve.values), np.nanmax(curve.values), curve.values[-1])
         table.add_row(name, str(curve.steps[-1]), f"{curve.minutes[-1]:.1f}", *(f"{number:.4g}" for number in numbers))
     console().print(table)
     console().print(f"Curves: {folder / file}.png, {file}.csv", soft_wrap=True)
@@ -103,7 +106,7 @@ def file_of(tag: str) -> str:
 
 def is_transductive(run: Path) -> bool | None:
     """Whether a run's learner judges the queries of a task together, as it noted; ``None`` if it did not."""
-    file = _versions(run)[-1] / LEARNER
+    file = folders_of(run)[-1] / LEARNER
     learner = json.loads(file.read_text()) if file.exists() else {}
     return learner.get("transductive")
 
@@ -123,9 +126,10 @@ def read_run(run: str | Path, tag: str) -> dict[str, Curve]:
     """
     read: dict[str, Curve] = {}
     before = 0.0  # minutes of the starts that were resumed
-    versions = [_read(version) for version in _versions(Path(run))]
+    versions = [scalars for version in folders_of(Path(run)) if (scalars := _read(version))]
     starts = [int(max(scalars[STARTED_AT].values)) if STARTED_AT in scalars else 0 for scalars in versions]
-    for scalars, start, end in zip(versions, starts, [*starts[1:], float("inf")]):
+    for number, (scalars, start) in enumerate(zip(versions, starts), 1):
+        end = min(starts[number:], default=inf)
         for name, curve in scalars.items():
             if name == tag or name.startswith(f"{tag}/"):
                 whole = read.setdefault(name, Curve([], [], []))
@@ -152,7 +156,7 @@ def read_curve(run: str | Path, tag: str) -> Curve:
     return curves[tag]
 
 
-def _versions(run: Path) -> Sequence[Path]:
+def folders_of(run: Path) -> Sequence[Path]:
     """The folder of events of the last start of a run, and before it those that it resumed."""
     if any(run.glob("events.out.tfevents.*")):
         return [run]

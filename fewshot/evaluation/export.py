@@ -26,7 +26,7 @@ def export(ckpt_path: Path, to: Path) -> None:
     if to.exists():
         raise FewShotError(f"{to} exists: give another name")
     data = checkpoint[KEY]["config"]["data"]
-    for place in ("root", "cache_dir"):  # of this machine
+    for place in ("root", "cache_dir", "split_dir"):  # of this machine
         data["init_args"].pop(place, None)
     for name in checkpoint["training_only"]:
         checkpoint["state_dict"].pop(name, None)

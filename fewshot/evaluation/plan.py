@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fewshot import __version__
+from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.errors import FewShotError
 from fewshot.evaluation.fingerprint import digest
-from fewshot.evaluation.load import load
+from fewshot.evaluation.load import load, made
 from fewshot.shipped import checkpoint_path
 from fewshot.terminal import console
 
@@ -149,6 +150,7 @@ class _Described(NamedTuple):
     options: str  # all of them
     episodes: dict[str, Any]  # what decides which episodes a test sees
     content: str  # fingerprint of their examples
+    seed: int  # of its training's episodes, if that had none of its own
 
 
 def _points(paths: Sequence[Path], knob: str | None, value: int | None, options: list[str]) -> list[Point]:
@@ -169,7 +171,7 @@ def _points(paths: Sequence[Path], knob: str | None, value: int | None, options:
         key = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
         recipe = json.loads(one.options)
         training = recipe["data"]["init_args"].pop("train_seed", None)
-        training = one.episodes["seed"] if training is None else training
+        training = one.seed if training is None else training
         points.append(Point(name, path, knob, value, options, digest(recipe), training, key))
     return points
 
@@ -177,7 +179,10 @@ def _points(paths: Sequence[Path], knob: str | None, value: int | None, options:
 def _describe(path: Path, options: list[str]) -> _Described:
     """Reads the images, so that what cannot be drawn from them is refused before the first test."""
     with named(path):
-        name, _, data, resolved = load(path, options)
+        record = read_checkpoint(path)[KEY]
+        name, _, data, resolved = made(record, options)
         data.prepare_data()
         data.setup("test")
-    return _Described(name, resolved, data.describe(), getattr(data, "content", ""))
+    episodes = data.describe()
+    seed = record["config"]["data"]["init_args"].get("seed", episodes["seed"])
+    return _Described(name, resolved, episodes, getattr(data, "content", ""), seed)

@@ -1,5 +1,7 @@
 """How much alike two representations of the same inputs are: linear CKA and CCA."""
 
+from math import nan
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,12 @@ def cca(x: Tensor, y: Tensor, variance: float = VARIANCE) -> float:
         x: ``[n, p]`` representations of n inputs; of feature maps, each place counts as an input.
         y: ``[n, q]``, of the same inputs.
         variance: The share of the variance that the compared directions hold.
+
+    Returns:
+        NaN if a representation is not finite, or the same of all inputs.
     """
+    if not all(features.isfinite().all() and features.var(0).any() for features in (x, y)):
+        return nan
     correlations = torch.linalg.svdvals(_directions(x, variance).T @ _directions(y, variance))
     return correlations.clamp(max=1).mean().item()
 

@@ -1,8 +1,10 @@
 """Several trainings of one recipe as one learner: the mean over them, and how far they are apart."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 from math import isfinite, nan
+from typing import Any
 
 import numpy as np
 
@@ -19,24 +21,31 @@ def by_recipe(rows: Sequence[Row]) -> list[Row]:
     Args:
         rows: One per checkpoint and value.
     """
+    groups: dict[tuple[str, Any], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["recipe"], row["value"]), []).append(row)
+    names = {group: [row["name"] for row in own] for group, own in groups.items()}
+    used = Counter((value, _common(own)) for (_, value), own in names.items())
     merged = []
-    for recipe, value in dict.fromkeys((row["recipe"], row["value"]) for row in rows):
-        own = [row for row in rows if (row["recipe"], row["value"]) == (recipe, value)]
-        seeds = {row["training"] for row in own}
-        merged += [_merged(own)] if 1 < len(seeds) == len(own) else own
+    for (recipe, value), own in groups.items():
+        seeds, called = {row["training"] for row in own}, names[recipe, value]
+        name = _common(called) if used[value, _common(called)] == 1 else ", ".join(called)
+        merged += [_merged(own, name)] if 1 < len(seeds) == len(own) else own
     return merged
 
 
-def _merged(rows: Sequence[Row]) -> Row:
+def _merged(rows: Sequence[Row], name: str) -> Row:
     """The row of a recipe."""
     metric = rows[0]["metric"]
     scores = np.array([row["scores"] for row in rows], dtype=float)  # [trainings, episodes]
     means = scores.mean(1)
-    mean, ci95, *_ = difference_of_means(scores, np.zeros((1, scores.shape[1])))
+    mean, ci95 = float(scores.mean()), nan
+    if scores.shape[1] > 1:
+        mean, ci95, *_ = difference_of_means(scores, np.zeros((1, scores.shape[1])))
     before = [row[f"{metric}_before"] for row in rows if row.get(f"{metric}_before") is not None]
     return {
         **rows[0],
-        "name": _common([row["name"] for row in rows]),
+        "name": name,
         metric: mean if isfinite(mean) else None,
         "ci95": ci95 if isfinite(ci95) else None,
         "std": float(scores.mean(0).std(ddof=1)) if isfinite(mean) and scores.shape[1] > 1 else None,

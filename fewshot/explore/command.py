@@ -13,7 +13,13 @@ from fewshot.terminal import console
 HOME = "127.0.0.1"
 
 
-def explore(ckpt_paths: list[Path] | None = None, port: int = 5006, address: str = HOME, show: bool = True) -> None:
+def explore(
+    ckpt_paths: list[Path] | None = None,
+    trust: list[str] = [],  # noqa: B006
+    port: int = 5006,
+    address: str = HOME,
+    show: bool = True,
+) -> None:
     """Opens a page in the browser to play with trained learners: sinusoids, a race, your own drawings, gradients.
 
     Everything is served from this machine and to it alone, until Ctrl-C.
@@ -21,8 +27,10 @@ def explore(ckpt_paths: list[Path] | None = None, port: int = 5006, address: str
     Args:
         ckpt_paths: Checkpoints of yours, as in [a.ckpt,b.ckpt], of sinusoids or of small drawings; they take the place
             of those of the same kind that come with fewshot.
+        trust: Modules of your own, as in [my.module], whose classes the checkpoints may use.
         port: Of this machine, where the page is served.
-        address: Where it is served. Any other than 127.0.0.1 serves it to others as well, without a password.
+        address: Where it is served. Any other than 127.0.0.1 serves it to others as well, without a password: the
+            machine's own, as in 192.168.1.5, by which they open it.
         show: Open the browser, where there is one.
 
     Raises:
@@ -36,7 +44,7 @@ def explore(ckpt_paths: list[Path] | None = None, port: int = 5006, address: str
     torch.set_num_threads(1)  # the networks are small: more threads would wait for one another
     try:
         with console().status("Loading the learners and their characters"):
-            shelf = Shelf.of(ckpt_paths or [])
+            shelf = Shelf.of(ckpt_paths or [], trust)
         serve(shelf, address, port, show)
     except Stopped:
         console().print("The page is closed.")

@@ -59,8 +59,12 @@ def names(address: str) -> set[str]:
     """What a browser may call the server: pages from elsewhere are not let in."""
     if address in LOCAL:
         return set(LOCAL)
-    own = {socket.gethostname()} if address in ("0.0.0.0", "::", "") else set()
-    return {address, *LOCAL, *own}
+    return {address, *LOCAL, link_name(address)}
+
+
+def link_name(address: str) -> str:
+    """What to call the server in a link: an address that stands for all of the machine's is none to go to."""
+    return socket.gethostname() if address in ("0.0.0.0", "::", "") else address
 
 
 def serve(shelf: Shelf, address: str, port: int, show: bool) -> None:
@@ -71,7 +75,7 @@ def serve(shelf: Shelf, address: str, port: int, show: bool) -> None:
         Stopped: When it is told to end.
     """
     server = make_server(shelf, address, port)
-    console().print(f"The page is at http://{address}:{port}/ until Ctrl-C.", soft_wrap=True)
+    console().print(f"The page is at http://{link_name(address)}:{port}/ until Ctrl-C.", soft_wrap=True)
     if address not in LOCAL:
         console().print(
             f"--address {address}: everybody who can reach this machine there can open the page, without a password "

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fewshot.algorithms import AdaptingModule, EpisodicModule, MAMLModule, MetricModule
+from fewshot.algorithms import AdaptingModule, EpisodicModule, MAMLModule, MANNModule, MetricModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.data import GlyphsDataModule, ImageDataModule, ImageStore
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
-from fewshot.evaluation.plan import named
+from fewshot.evaluation.plan import named, typed
 from fewshot.shipped import CHECKPOINTS
 
 Judge = Callable[[Tensor], Tensor]
@@ -66,7 +66,7 @@ class Learner:
     @property
     def most_ways(self) -> int | None:
         """How many classes it can tell apart; ``None``: any number."""
-        return self.module.outputs if isinstance(self.module, AdaptingModule) else None
+        return self.module.outputs if isinstance(self.module, AdaptingModule | MANNModule) else None
 
     def after_steps(self, episode: Episode, steps: int) -> list[Tensor]:
         """Outputs for the queries after 0, 1, ..., ``steps`` inner steps, ``[T, n, D]`` each, as in a test.
@@ -85,11 +85,13 @@ class Learner:
             FewShotError: If it has fewer.
         """
         module = self.module
-        if not isinstance(module, AdaptingModule):
-            return [lambda x: module.predict(Episode(support, Examples(x, torch.zeros(x.shape[:2])))).outputs]
         ways = int(support.y.max()) + 1 if not self.regresses else 1
-        if ways > module.outputs:
-            raise FewShotError(f"{self.name} was trained for {module.outputs} classes and cannot judge {ways}")
+        if self.most_ways is not None and ways > self.most_ways:
+            raise FewShotError(f"{self.name} was trained for {self.most_ways} classes and cannot judge {ways}")
+        if not isinstance(module, AdaptingModule):
+            return [
+                lambda x: module.predict(Episode(support, Examples(x, torch.zeros(x.shape[:2])))).outputs[..., :ways]
+            ]
         with torch.enable_grad():
             learners = list(module.adapt(support, steps, "none", module.test_inner_loop))
 
@@ -128,13 +130,17 @@ class Shelf:
     characters: Characters
 
     @classmethod
-    def of(cls, paths: Sequence[Path]) -> "Shelf":
+    def of(cls, paths: Sequence[Path], trust: Sequence[str] = ()) -> "Shelf":
         """Those of some checkpoints, and of each kind that they lack those that come with fewshot.
+
+        Args:
+            paths: The checkpoints.
+            trust: Modules whose classes they may use.
 
         Raises:
             FewShotError: If a checkpoint cannot be shown.
         """
-        own = [read_learner(path) for path in paths]
+        own = [read_learner(path, trust) for path in paths]
         folder = CHECKPOINTS / "pretrained"
         shipped = {True: sorted(folder.glob("sinusoid_*.ckpt")), False: [folder / f"{name}.ckpt" for name in DRAWINGS]}
         kinds: list[dict[str, Learner]] = []
@@ -144,10 +150,10 @@ class Shelf:
                 theirs = sorted(map(read_learner, shipped[regresses]), key=in_order)
             kinds.append({one.name: one for one in apart(theirs)})
         sinusoids, drawings = kinds
-        return cls(sinusoids, drawings, held_out(drawings.values()))
+        return cls(sinusoids, drawings, held_out(drawings.values(), trust))
 
 
-def read_learner(path: Path) -> Learner:
+def read_learner(path: Path, trust: Sequence[str] = ()) -> Learner:
     """A checkpoint's learner.
 
     Raises:
@@ -156,9 +162,9 @@ def read_learner(path: Path) -> Learner:
     with named(path):
         checkpoint = read_checkpoint(path)
         data = checkpoint[KEY]["config"]["data"]["class_path"].rpartition(".")[2]
-        module = EpisodicModule.load_from_checkpoint(path)
+        module = EpisodicModule.load_from_checkpoint(path, trust=trust)
     if isinstance(module, AdaptingModule) and module.batch_norm == "transductive" and module.normalised:
-        module = EpisodicModule.load_from_checkpoint(path, batch_norm="inductive")
+        module = EpisodicModule.load_from_checkpoint(path, trust=trust, batch_norm="inductive")
     ours = (MetricModule, AdaptingModule)
     if data not in ("SinusoidDataModule", "OmniglotDataModule", "GlyphsDataModule") or not isinstance(module, ours):
         raise FewShotError(
@@ -193,14 +199,14 @@ def apart(learners: Iterable[Learner]) -> list[Learner]:
     return result
 
 
-def held_out(learners: Iterable[Learner]) -> Characters:
+def held_out(learners: Iterable[Learner], trust: Sequence[str] = ()) -> Characters:
     """Characters that none of the learners was trained on: of the first one's test split, or glyphs in their place."""
     learners = list(learners)
     trained_on = frozenset().union(*(one.trained_on for one in learners))
     glyphs = "printed letters, bent at random, of alphabets some of which Omniglot has by hand"
     choices = []
     try:
-        data = load(learners[0].path).data
+        data = load(learners[0].path, typed({}, {}, trust)).data
         assert isinstance(data, ImageDataModule)
         kind = glyphs if isinstance(data, GlyphsDataModule) else "handwritten characters of Omniglot"
         choices.append((test_store(data), kind))

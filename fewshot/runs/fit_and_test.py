@@ -52,6 +52,9 @@ class FewShotCLI(LightningCLI):
     best: BestCheckpoint | None = None
     """What keeps the run's best state, if it keeps any."""
 
+    last: LastCheckpoint | None = None
+    """What keeps its latest state, if it keeps any."""
+
     begun: Begun | None = None
     """The checkpoint that the run begins with, if there is one."""
 
@@ -137,7 +140,8 @@ class FewShotCLI(LightningCLI):
                 raise FewShotError(f"--checkpoint_minutes must not be negative, got {config.checkpoint_minutes}")
             resumed = Path(self.begun.path) if self.begun else None
             self.best = BestCheckpoint(folder, self.model.objective, resumed)
-            callbacks += [self.best, LastCheckpoint(folder, config.checkpoint_minutes)]
+            self.last = LastCheckpoint(folder, config.checkpoint_minutes)
+            callbacks += [self.best, self.last]
         if config.trainer.enable_progress_bar is not False:
             callbacks.append(ProgressBar() if on_a_terminal() else ProgressLines())
             kwargs["enable_progress_bar"] = on_a_terminal()
@@ -199,7 +203,7 @@ class FewShotCLI(LightningCLI):
             if signals.asked():  # during the last outer step
                 raise signals.Stopped(signals.asked())
         except signals.Stopped as stopped:
-            self._tell(how_to_go_on(stopped, self.trainer.global_step, checkpoints_of(config), self.words))
+            self._tell(how_to_go_on(stopped, self.last.saved if self.last else 0, checkpoints_of(config), self.words))
             raise
         last = checkpoints_of(config) / LAST
         if self.best is not None and last.exists():
@@ -207,7 +211,8 @@ class FewShotCLI(LightningCLI):
             self._tell(next_commands(self.model, self.trainer, best, self.words))
 
     def _tell(self, what_next: str) -> None:
-        logs = f"Logs: {nearby(self.trainer.log_dir)}\n" if self.trainer.logger and self.trainer.log_dir else ""
+        folder = self.trainer.log_dir if self.trainer.logger else None
+        logs = f"Logs: {nearby(folder)}\n" if folder and Path(folder).exists() else ""
         rank_zero_only(print)(f"{kept(self.best)}{logs}{what_next}")
 
     def test(self, **options: Any) -> None:

@@ -110,6 +110,11 @@ class LastCheckpoint(ModelCheckpoint):
         self.saved_at = time.monotonic()
         self.stop = 0  # the signal that ends the run after its outer step
 
+    @property
+    def saved(self) -> int:
+        """The outer steps that the latest state has taken; 0 if none was saved."""
+        return self._last_global_step_saved
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """There is nothing to remember."""
 
@@ -152,7 +157,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the outer steps since the last validation."""
         signals.wait(False)
-        if self._last_global_step_saved != trainer.global_step:
+        if self.saved != trainer.global_step:
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -47,21 +47,21 @@ def next_commands(module: LightningModule, trainer: Trainer, checkpoint: Path, w
     return "\n".join(lines)
 
 
-def how_to_go_on(stopped: Stopped, steps: int, folder: Path, words: Sequence[str]) -> str:
+def how_to_go_on(stopped: Stopped, saved: int, folder: Path, words: Sequence[str]) -> str:
     """What a training that was told to end has kept, and the command that goes on.
 
     Args:
         stopped: By what it was ended.
-        steps: The outer steps that it has taken.
+        saved: The outer steps that it has taken and saved; 0 if it has saved nothing.
         folder: Of its checkpoints.
         words: What the user has typed.
     """
     last = folder / LAST
-    told = f"Stopped by {stopped.signal.name} after outer step {steps}"
-    if not last.exists():
-        return f"{told}; nothing was kept."
+    told = f"Stopped by {stopped.signal.name}"
+    if not saved:
+        return f"{told} before anything was saved{f': {last} is as it was' if last.exists() else ''}."
     go_on = ["fewshot", *without(words, "--ckpt_path", "--overwrite"), "--ckpt_path", str(last)]
-    return f"{told}, which {last} holds.\nTo go on: {shlex.join(go_on)}"
+    return f"{told} after outer step {saved}, which {last} holds.\nTo go on: {shlex.join(go_on)}"
 
 
 def nearby(path: str | Path) -> str:

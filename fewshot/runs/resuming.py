@@ -60,7 +60,8 @@ class Begun:
         """Tells which options of model and data are not those of before.
 
         Raises:
-            FewShotError: If the optimiser is another one.
+            FewShotError: If the optimiser is another one, or an option of it or of a schedule by class has changed,
+                which their states would undo.
         """
         before, after = (flat({part: options[part] for part in ("model", "data")}) for options in (then, now))
         optimizers = [options.get("model.optimizer.class_path") for options in (before, after)]
@@ -69,8 +70,11 @@ class Begun:
                 f"{self.path} was trained by {optimizers[0]}, whose state {optimizers[1]} cannot take over: "
                 "resume with the same --model.optimizer"
             )
+        by_class = any("model.lr_scheduler.class_path" in options for options in (before, after))
+        undone = ("model.optimizer.", *(("model.lr_scheduler", "model.meta_lr") if by_class else ()))
         for option in sorted(before.keys() | after.keys()):
             if before.get(option) != after.get(option):
-                rank_zero_only(print)(
-                    f"Resuming with {option} = {after.get(option)}; the checkpoint had {before.get(option)}."
-                )
+                change = f"{option} = {after.get(option)}; the checkpoint had {before.get(option)}"
+                if option.startswith(undone):
+                    raise FewShotError(f"{self.path} cannot go on with {change}, which is part of what it goes on with")
+                rank_zero_only(print)(f"Resuming with {change}.")

@@ -15,7 +15,7 @@ def name_of(config: Any) -> str:
     Raises:
         FewShotError: If it can be no folder's.
     """
-    files = [Path(str(file)).stem for file in config.config or []]
+    files = [Path(str(file)).stem for file in config.config or [] if file is not None]  # what is typed is none
     classes = [config[part].class_path.rpartition(".")[2] for part in ("data", "model")]
     made_up = files[-1] if files else "_".join(classes).replace("Module", "").replace("Data", "").lower()
     name = made_up if config.name is None else config.name

@@ -1,14 +1,18 @@
 """What whole studies share: trainings that are not done twice, and their curves."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fewshot.checkpoints import read_checkpoint
+from fewshot.errors import FewShotError
 from fewshot.evaluation import curves
 from fewshot.evaluation.curves import file_of
+from fewshot.files import make_folder, write_json
 from fewshot.runs import run
 from fewshot.shipped import config_path
 
@@ -25,21 +29,42 @@ def train(name: str, config: Path, options: Mapping[str, str], folder: Path, max
         name: Of the run.
         config: Its config file.
         options: What it changes of that, as in ``{"model.inner_lr": "0.4"}``.
-        folder: Where checkpoints/ and logs/ are.
+        folder: Where checkpoints/ and logs/ are; what a run was asked for is kept in checkpoints/<name>.json.
         max_steps: Outer steps, if they are to be fewer.
+
+    Raises:
+        FewShotError: If the folder holds a run of that name with other options or more outer steps.
     """
-    configured = options.get("trainer.max_steps") or yaml.safe_load(config.read_text())["trainer"]["max_steps"]
-    steps = int(configured) if max_steps is None else max_steps
+    configured = yaml.safe_load(config.read_text())
+    steps = (
+        int(options.get("trainer.max_steps") or configured["trainer"]["max_steps"]) if max_steps is None else max_steps
+    )
+    own, note = folder / "checkpoints" / name, folder / "checkpoints" / f"{name}.json"
+    asked = {"config": configured, "options": {**options}}
+    taken = read_checkpoint(own / "last.ckpt")["global_step"] if (own / "last.ckpt").exists() else 0
+    way_out = "remove it, or give the study another --folder"
+    if any(own.glob("*.ckpt")) and _noted(note) != asked:
+        raise FewShotError(f"{own} holds a training with other options, or of an earlier fewshot: {way_out}")
+    if taken > steps:
+        raise FewShotError(f"{own} holds a training of {taken} outer steps, not {steps}: {way_out}")
+    if taken == steps:
+        print(f"{own} is trained already; without it, its training begins anew.")
+        return
+    make_folder(note.parent)
+    write_json(note, asked)
     words = ["fit", f"--config={config}", f"--name={name}", f"--trainer.default_root_dir={folder}"]
     words += [*(f"--{option}={value}" for option, value in options.items()), f"--trainer.max_steps={steps}"]
-    last = folder / "checkpoints" / name / "last.ckpt"
-    if last.exists():
-        if read_checkpoint(last)["global_step"] >= steps:
-            print(f"{last} is trained already; without it, its training begins anew.")
-            return
-        words.append(f"--ckpt_path={last}")
+    words.append("--ckpt_path=last")
     print("$ fewshot", *words, flush=True)
     run(words)
+
+
+def _noted(file: Path) -> Any:
+    """What a training was asked for, if that is known."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def best(folder: Path, names: Sequence[str]) -> list[Path]:

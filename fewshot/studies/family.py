@@ -54,7 +54,7 @@ SINUSOID: dict[str, dict[str, str]] = {
 OMNIGLOT: dict[str, dict[str, str]] = {
     "omniglot_maml": cosine(5000),
     "omniglot_fomaml": cosine(5000),
-    "omniglot_anil": cosine(5000),
+    "omniglot_anil": {**cosine(5000), "data.mirrors": "false"},
     "omniglot_reptile": {"trainer.max_steps": "6000", "data.val_episodes": "100"},
     "omniglot_imaml": {
         "trainer.max_steps": "300",

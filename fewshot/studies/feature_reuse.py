@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fewshot.checkpoints import read_checkpoint
 from fewshot.evaluation import reuse
+from fewshot.evaluation.curves import folders_of
 from fewshot.evaluation.freezing import HEAD, NOTHING, up_to
 from fewshot.evaluation.measure import Row, drawn
 from fewshot.evaluation.reuse_report import EVERYTHING, NIL, Reuse, freezing_figure, plus_minus, similarity_figure
@@ -74,7 +75,8 @@ def feature_reuse(
 
 def on_the_way(folder: Path, name: str) -> list[Path]:
     """The checkpoints of a training from its beginning to its end, of all its parts if it was resumed."""
-    found = sorted((folder / "logs" / name).glob("fit/version_*/checkpoints/*.ckpt"))
+    starts = folders_of(folder / "logs" / name)
+    found = [path for start in starts for path in sorted(start.glob("checkpoints/*.ckpt"))]
     found.append(folder / "checkpoints" / name / "last.ckpt")
     by_step = {read_checkpoint(path)["global_step"]: path for path in found}
     return [path for _, path in sorted(by_step.items())]

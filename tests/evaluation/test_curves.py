@@ -1,6 +1,7 @@
 """Training curves, read back from TensorBoard's logs."""
 
 import csv
+from math import inf, isnan, nan
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,26 @@ def test_what_a_resumed_run_gave_up_is_left_out(tmp_path):
     assert read_curve(run, "val/accuracy").steps == [300]  # another run's past is not this one's
 
 
+def test_a_start_that_logged_nothing_and_going_back_twice_lose_nothing_else(tmp_path):
+    run = tmp_path / "mine"
+    write_start(run, 0, started_at=0, validated=[100, 200, 1000], resumed=None)
+    write_start(run, 1, started_at=1000, validated=[1100], resumed="checkpoints/mine/last.ckpt")
+    write_start(run, 2, started_at=150, validated=[250], resumed="checkpoints/mine/best.ckpt")
+    write_start(run, 3, started_at=250, validated=[300], resumed="checkpoints/mine/last.ckpt")
+    (log,) = (run / "fit" / "version_3").glob("events*")
+    log.write_bytes(b"")  # it was killed as it began
+    assert read_curve(run, "val/accuracy").steps == [100, 250]
+
+
+def test_a_tag_may_be_typed_as_tensorboard_shows_it(tmp_path):
+    with SummaryWriter(str(tmp_path / "mine" / "fit" / "version_0")) as writer:
+        writer.add_scalar("weights/inner_lr/head", 0.4, 1)
+    words = ["curves", f"--runs=[{tmp_path / 'mine'}]", f"--folder={tmp_path}"]
+    for tag in ("inner_lr", "weights/inner_lr", "weights/inner_lr/head"):
+        main([*words, f"--tag={tag}"])
+        assert "0.4" in (tmp_path / f"curves_{tag.removeprefix('weights/').replace('/', '_')}.csv").read_text()
+
+
 def test_a_curve_of_few_points_is_not_smoothed():
     def lines(points: int) -> list:
         values = [0.0, 1.0] * (points // 2)
@@ -80,3 +101,6 @@ def test_a_curve_of_few_points_is_not_smoothed():
 def test_smoothing_is_an_unbiased_moving_average():
     assert smoothed([1, 0, 0], 0.5).tolist() == pytest.approx([1, 0.5 / 1.5, 0.25 / 1.75])
     assert smoothed([3, 1, 2], 0.0).tolist() == [3, 1, 2]
+    holed = smoothed([1, nan, 0, inf], 0.5)  # what is not finite stays, and counts for nothing
+    assert holed[[0, 2, 3]].tolist() == pytest.approx([1, 0.25 / 1.25, inf])
+    assert isnan(holed[1])

@@ -58,3 +58,10 @@ def test_directions_of_little_variance_are_left_out():
     x, y = (torch.cat([common, 0.05 * own], dim=1) for own in (ours, theirs))
     assert cca(x, y) == pytest.approx(1, abs=0.01)  # 0.25 % of the variance is unrelated
     assert cca(x, y, variance=1) == pytest.approx(0.5, abs=0.03)  # one direction in common, one unrelated
+
+
+def test_representations_that_are_not_finite_or_all_the_same_are_like_nothing():
+    x = normal(0, 20, 3)
+    for y in (torch.full_like(x, float("nan")), torch.zeros_like(x), torch.full_like(x, 3.0)):
+        assert np.isnan(cca(x, y))
+        assert np.isnan(linear_cka(x, y))

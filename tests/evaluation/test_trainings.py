@@ -1,6 +1,7 @@
 """Several trainings of one recipe are one learner."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from helpers import SMALL_NETWORK, TINY, best
 from scipy.stats import ttest_ind, ttest_rel
 
 from fewshot.cli import main
+from fewshot.evaluation.trainings import by_recipe
 from fewshot.metrics import difference_of_means
 
 
@@ -31,6 +33,26 @@ def test_trainings_of_one_recipe_are_one_row(tmp_path, maml, capsys):
     (pair,) = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert (pair["first"], pair["second"]) == ("proto x 2", "glyphs_maml")
     assert pair["first_score"] == pytest.approx((sum(first) + sum(second)) / 12)
+
+
+def row(name: str, recipe: str, training: int, scores: list[float]) -> dict[str, object]:
+    """The least that a row has."""
+    return {"name": name, "recipe": recipe, "training": training, "value": 1, "metric": "accuracy", "loss": 1.0,
+            "scores": scores, "checkpoint": f"{name}.ckpt"}  # fmt: skip
+
+
+def test_recipes_whose_trainings_are_called_alike_stay_apart():
+    rows = [row(f"run_{number}", "ab"[number > 2], number, [0.5, 0.7]) for number in (1, 2, 3, 4)]
+    assert [one["name"] for one in by_recipe(rows)] == ["run_1, run_2", "run_3, run_4"]
+    assert [one["name"] for one in by_recipe(rows[:2])] == ["run x 2"]
+
+
+def test_of_one_episode_there_is_no_interval():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (merged,) = by_recipe([row("a_0", "a", 0, [0.5]), row("a_1", "a", 1, [0.7])])
+    assert merged["accuracy"] == pytest.approx(0.6)
+    assert merged["ci95"] is None
 
 
 def test_a_test_over_trainings_and_episodes_between_the_two_that_are_known():

@@ -74,6 +74,8 @@ def test_the_query_is_dragged_onto_the_answer_and_goes_back(page, race):
     tab.query.data = {**tab.query.data, "x": [3.5 - SIZE / 2], "y": [-0.5 - SIZE / 2]}
     assert race.given[YOU] == 3
     assert (tab.query.data["x"], tab.query.data["y"]) == ([HOME[0]], [HOME[1]])
+    tab.query.data = {"image": [], "x": [], "y": []}  # as Backspace deletes it
+    assert (tab.query.data["x"], tab.query.data["y"]) == ([HOME[0]], [HOME[1]])
 
 
 def test_twenty_classes_are_shown(page, race):

@@ -18,7 +18,7 @@ from helpers import REPOSITORY
 
 from fewshot.cli import main
 from fewshot.explore import server as served
-from fewshot.explore.server import names
+from fewshot.explore.server import link_name, names
 from fewshot.explore.shelf import Shelf
 
 
@@ -65,7 +65,7 @@ def test_those_who_have_left_are_forgotten(server, url):
 
 
 def test_a_taken_port_is_told(server, port, shelf, fails, monkeypatch):
-    monkeypatch.setattr(Shelf, "of", lambda paths: shelf)
+    monkeypatch.setattr(Shelf, "of", lambda *_: shelf)
     assert fails("explore", f"--port={port}", "--show=false") == (
         f"port {port} is taken: give another, as in --port {port + 1}"
     )
@@ -97,7 +97,7 @@ def test_ctrl_c_closes_the_page(shelf, monkeypatch, capsys):
         finally:
             server.io_loop.add_callback(leave)
 
-    monkeypatch.setattr(Shelf, "of", lambda paths: shelf)
+    monkeypatch.setattr(Shelf, "of", lambda *_: shelf)
     monkeypatch.setattr(served, "make_server", make_and_leave)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -111,6 +111,8 @@ def test_a_server_for_others_answers_to_its_own_names():
     assert names("127.0.0.1") == {"127.0.0.1", "localhost"}
     assert names("192.0.2.7") == {"192.0.2.7", "127.0.0.1", "localhost"}
     assert socket.gethostname() in names("0.0.0.0")
+    assert link_name("0.0.0.0") == socket.gethostname()
+    assert link_name("192.0.2.7") == "192.0.2.7"
 
 
 def test_without_bokeh_the_install_is_told(fails, monkeypatch):

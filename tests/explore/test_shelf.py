@@ -1,19 +1,22 @@
 """What the visitors share: learners as in a test, and characters that none of them knows."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import REPOSITORY
 from pytorch_lightning import Trainer
 
+from fewshot.algorithms import MANNModule
 from fewshot.checkpoints import KEY, SafeCheckpointIO
 from fewshot.data import GlyphsDataModule, SinusoidDataModule
-from fewshot.episodes import Episode
+from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
 from fewshot.explore.race import Race
-from fewshot.explore.shelf import Shelf, apart, held_out, read_learner
+from fewshot.explore.shelf import Learner, Shelf, apart, held_out, read_learner
+from fewshot.networks import Conv4
 
 PRETRAINED = REPOSITORY / "checkpoints" / "pretrained"
 EPISODES = 3
@@ -94,7 +97,27 @@ def test_a_learner_of_something_else_is_refused(tmp_path):
         Shelf.of([tmp_path / "folders.ckpt"])
 
 
-def test_a_learner_of_five_classes_does_not_judge_six(shelf):
-    trial = Race(shelf.characters, {}, seed=0, ways=20).trial
-    with pytest.raises(FewShotError, match="MAML was trained for 5 classes and cannot judge 20"):
-        shelf.drawings["MAML"].after_steps(trial.episode, 1)
+def test_a_learner_of_five_classes_does_not_judge_twenty(shelf):
+    mann = Learner("MANN", Path(), MANNModule(Conv4(4, running_statistics=True)).eval(), frozenset(), 0)
+    for learner in (shelf.drawings["MAML"], mann):
+        assert learner.most_ways == 5
+        with pytest.raises(FewShotError, match=f"{learner.name} was trained for 5 classes and cannot judge 20"):
+            learner.after_steps(Race(shelf.characters, {}, seed=0, ways=20).trial.episode, 1)
+    episode = Race(shelf.characters, {}, seed=0).trial.episode
+    two = Examples(episode.support.x[:, :2], episode.support.y[:, :2])
+    assert mann.after_steps(Episode(two, episode.query), 1)[0].shape == (1, 1, 2)
+
+
+def test_a_learner_of_ones_own_is_shown_if_its_module_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_learner.py").write_text(
+        "from fewshot.algorithms import ProtoNetModule\nclass Own(ProtoNetModule): ..."
+    )
+    checkpoint = torch.load(PRETRAINED / "protonet_5w1s.ckpt", weights_only=True)
+    checkpoint[KEY]["config"]["model"]["class_path"] = "own_learner.Own"
+    checkpoint["algorithm"] = "Own"
+    torch.save(checkpoint, tmp_path / "own.ckpt")
+    with pytest.raises(FewShotError, match=r"--trust \[own_learner\]"):
+        Shelf.of([tmp_path / "own.ckpt"])
+    (learner,) = Shelf.of([tmp_path / "own.ckpt"], ["own_learner"]).drawings.values()
+    assert type(learner.module).__name__ == "Own"

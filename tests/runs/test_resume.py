@@ -14,6 +14,7 @@ from fewshot.algorithms import EpisodicModule
 from fewshot.cli import main
 from fewshot.errors import FewShotError
 from fewshot.runs import run
+from fewshot.runs.outcome import how_to_go_on
 
 STEP_LR = ["--model.lr_scheduler=StepLR", "--model.lr_scheduler.step_size=7"]
 SCHEDULES = {"StepLR": STEP_LR, "cosine": ["--model.lr_scheduler=cosine"]}
@@ -201,3 +202,27 @@ def test_resuming_tells_what_is_different(trained, tmp_path, capsys):
     screen = capsys.readouterr().out
     assert "Resuming with model.meta_lr = 0.01; the checkpoint had 0.001." in screen
     assert "Resuming with data.meta_batch_size = 4; the checkpoint had 2." in screen
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (["--model.optimizer=AdamW"], ["--model.optimizer.weight_decay=0.5"], "optimizer.weight_decay = 0.5"),
+        (STEP_LR, ["--model.meta_lr=0.01"], "meta_lr = 0.01"),
+        (STEP_LR, ["--model.lr_scheduler.step_size=9"], "lr_scheduler.step_size = 9"),
+    ],
+)
+def test_what_the_state_of_the_optimiser_would_undo_is_refused(before, after, refused, tmp_path, fails):
+    place = [f"--trainer.default_root_dir={tmp_path}", "--trainer.logger=false", "--name=mine"]
+    words = ["fit", "--config=sinusoid_maml", *place, "--data.val_episodes=2", *before]
+    main([*words, "--trainer.max_steps=1"])
+    told = fails(*words, *after, "--ckpt_path=last", "--trainer.max_steps=2")
+    assert f"cannot go on with model.{refused}; the checkpoint had" in told
+
+
+def test_a_stop_before_anything_was_saved_says_so(tmp_path):
+    stopped = signals.Stopped(signal.SIGINT)
+    assert how_to_go_on(stopped, 0, tmp_path, ["fit"]) == "Stopped by SIGINT before anything was saved."
+    (tmp_path / "last.ckpt").touch()
+    told = how_to_go_on(stopped, 0, tmp_path, ["fit"])
+    assert told == f"Stopped by SIGINT before anything was saved: {tmp_path}/last.ckpt is as it was."

@@ -159,6 +159,9 @@ class Draw:
     def load(self) -> None:
         """Takes a set that was saved."""
         text = str(self.upload.value or "")
+        if not text:
+            return
+        self.upload.clear()  # or else the same file could not be chosen again
         if len(text) > MOST_BYTES * 4 / 3:
             raise FewShotError("that is no sheet of drawings: load a PNG that was saved here")
         self.drawings = DrawingSet.of_sheet(base64.b64decode(text))

@@ -63,6 +63,9 @@ class RaceTab:
 
     def drop(self) -> None:
         """The query was dragged: where it is let go is the answer, and it goes back to its place."""
+        if not len(self.query.data["x"]):  # Backspace deletes what is selected
+            self.show()
+            return
         corner = self.query.data["x"][0], self.query.data["y"][0]
         if corner == HOME:
             return
