@@ -96,6 +96,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             FewShotError: If a picture cannot be read, there is one class, or the head does not go with the source.
         """
+        if self.tune not in ("none", "norm"):
+            raise FewShotError(f"tune must be none or norm, not {self.tune}")
         pictures = as_pictures(X)
         if pictures is None:
             features, y = validate_data(self, X, y)
@@ -109,7 +111,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             raise FewShotError(f"{len(features)} pictures, but {len(y)} labels")
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
         if len(classes) < 2:
-            raise FewShotError(f"one class, {classes[0]}: to tell classes apart takes two or more")
+            raise FewShotError(
+                f"{f'one class, {classes[0]}' if len(classes) else 'no class'}: to tell classes apart takes two or more"
+            )
         self._fit_head(features, labels, classes)
         self.tuned_ = False
         if self.tune == "norm":
@@ -224,9 +228,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         features = self._features_of(X)
         old, new = self.classes_[self.labels_], np.full(len(features), label)
         kinds = {old.dtype.kind, new.dtype.kind} - {"O"}
+        kind = FewShotError(f"the label {label!r} is of another kind than the classes, such as {old.tolist()[0]!r}")
         if "U" in kinds and len(kinds) > 1:
-            raise FewShotError(f"the label {label!r} is of another kind than the classes, such as {old.tolist()[0]!r}")
-        classes, labels = np.unique(np.concatenate([old, new]), return_inverse=True)
+            raise kind
+        try:
+            classes, labels = np.unique(np.concatenate([old, new]), return_inverse=True)
+        except TypeError:  # objects that cannot be sorted
+            raise kind from None
         self._fit_head(np.concatenate([self.features_, features]), labels, classes)
         if self.tuned_:
             self.held_out_, self.candidates_ = None, {}

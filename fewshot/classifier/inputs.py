@@ -24,6 +24,9 @@ def as_pictures(X: Any) -> list[Picture] | None:  # noqa: N803
     if isinstance(X, list | tuple) and len(X):
         if np.ndim(X[0]) < 2:
             return None
+        kinds = {min(np.ndim(pixels), 2) for pixels in X}
+        if kinds != {2}:
+            raise FewShotError("pictures and rows of numbers do not go together in one list")
         return [picture for pixels in X for picture in as_pictures(np.asarray(pixels)[None]) or ()]
     array = np.asarray(X) if isinstance(X, list | tuple | np.ndarray | torch.Tensor) else np.empty(0)
     if array.ndim < 3:

@@ -96,6 +96,8 @@ def export_onnx(classifier: "FewShotClassifier", file: Path) -> None:
     Raises:
         FewShotError: If its scores are not linear in features, a package is missing, or the file cannot be written.
     """
+    if file.is_dir():
+        raise FewShotError(f"{file} is a folder: name a file in it")
     whole = Whole(classifier).eval()
     example = torch.from_numpy(classifier.source.example()).float()[None].repeat(2, 1, 1, 1) / 255
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

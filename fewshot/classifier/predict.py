@@ -1,9 +1,11 @@
 """``fewshot predict``: folders of pictures in, labels out."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from scipy.special import softmax
@@ -77,6 +79,7 @@ def predict(
         )
     if reject is not None and not 0 < reject < 1:
         raise FewShotError(f"--reject must be between 0 and 1, not {reject}")
+    support, classifier, save, onnx, folder = map(_from_home, (support, classifier, save, onnx, folder))
     files = _files(query)
     support_files: list[str] = []
     if classifier is not None:
@@ -86,13 +89,15 @@ def predict(
         made = FewShotClassifier(backbone, ckpt_path, head, tune, download, trust)
         support_files = _fit(made, support)
     threshold = _threshold(made, reject)
-    folder = _next_folder() if folder is None else folder
     rows = _sort(made, files, threshold)
     try:
+        folder = _new_folder() if folder is None else folder
         folder.mkdir(parents=True, exist_ok=True)
         write_csv(folder / "predictions.csv", rows, COLUMNS)
         write_json(folder / "predictions.json", report(made, rows, support_files))
-        draw_doubtful(rows, made.source, folder / "contact_sheet.png")
+        sheet = folder / "contact_sheet.png"
+        sheet.unlink(missing_ok=True)  # there may be none this time
+        draw_doubtful(rows, made.source, sheet)
     except OSError as error:
         raise FewShotError(f"--folder {folder} cannot be written ({error.strerror})") from None
     if save is not None:
@@ -103,11 +108,16 @@ def predict(
     return rows
 
 
+def _from_home(path: Path | None) -> Path | None:
+    """The path with a ``~`` that the shell has left in it, as in ``--save=~/mine``, replaced."""
+    return None if path is None else Path(os.path.expanduser(path))
+
+
 def _files(query: str | list[str]) -> list[str]:
     """The files that are meant, each once."""
     found: dict[str, None] = {}
     for name in [query] if isinstance(query, str) else query:
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if path.is_dir():
             below = [file for files in pictures_by_class(path).values() for file in files]
             some = [str(file) for file in [*pictures_in(path), *below]]
@@ -143,27 +153,16 @@ def _fit(classifier: FewShotClassifier, support: Path) -> list[str]:
     return files
 
 
-class Threshold(NamedTuple):
-    """Below which score a picture is not known.
-
-    Attributes:
-        score: The threshold.
-        share: Of known pictures that are expected below it, 0 to 1.
-    """
-
-    score: float
-    share: float
-
-
-def _threshold(classifier: FewShotClassifier, reject: float | None) -> Threshold | None:
+def _threshold(classifier: FewShotClassifier, reject: float | None) -> float | None:
+    """Below which score a picture is not known."""
     if reject is None:
         return None
     if classifier.held_out_ is None:
         raise FewShotError("--reject learns from support pictures that are held out: give two or more of some classes")
-    return Threshold(float(np.quantile(classifier.held_out_.scores.max(1), reject)), reject)
+    return float(np.quantile(classifier.held_out_.scores.max(1), reject))
 
 
-def _sort(classifier: FewShotClassifier, files: Sequence[str], threshold: Threshold | None) -> list[Row]:
+def _sort(classifier: FewShotClassifier, files: Sequence[str], threshold: float | None) -> list[Row]:
     """A row per file."""
     features, wrong = classifier.source.features(files, "Queries")
     judged = _judged(classifier, features, threshold)
@@ -173,7 +172,7 @@ def _sort(classifier: FewShotClassifier, files: Sequence[str], threshold: Thresh
     ]
 
 
-def _judged(classifier: FewShotClassifier, features: np.ndarray, threshold: Threshold | None) -> Iterator[Row]:
+def _judged(classifier: FewShotClassifier, features: np.ndarray, threshold: float | None) -> Iterator[Row]:
     """What there is to say of each picture, by its features ``[n, D]``; a thousand at once, whatever their number."""
     names = classifier.classes_.tolist()
     for start in range(0, len(features), AT_ONCE):
@@ -187,11 +186,16 @@ def _judged(classifier: FewShotClassifier, features: np.ndarray, threshold: Thre
                 "second_class": names[second],
                 "second_probability": round(float(probability[second]), 4),
                 "score": round(score, 4),
-                "known": None if threshold is None else score >= threshold.score,
+                "known": None if threshold is None else score >= threshold,
             }
 
 
-def _next_folder() -> Path:
+def _new_folder() -> Path:
+    """Makes the next folder, which another process does not have as well."""
     home = Path("logs/predict")
-    taken = (path.name.removeprefix("version_") for path in home.glob("version_*"))
-    return home / f"version_{1 + max((int(name) for name in taken if name.isdigit()), default=-1)}"
+    while True:
+        taken = (path.name.removeprefix("version_") for path in home.glob("version_*"))
+        folder = home / f"version_{1 + max((int(name) for name in taken if name.isdigit()), default=-1)}"
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder

@@ -85,7 +85,8 @@ def tell(classifier: FewShotClassifier, rows: Sequence[Row], support: Sequence[s
             f"The pictures lie in folders with names of classes: {right} of {len(lie)} are sorted as they lie "
             f"({100 * right / len(lie):.1f} %)."
         )
-    screen.print(f"Results: {folder}/: predictions.csv, predictions.json, contact_sheet.png", soft_wrap=True)
+    sheet = ", contact_sheet.png" if (folder / "contact_sheet.png").exists() else ""
+    screen.print(f"Results: {folder}/: predictions.csv, predictions.json{sheet}", soft_wrap=True)
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from fewshot.classifier.sources import OF_BACKBONE, Source, of_network
 from fewshot.errors import FewShotError, gist
 from fewshot.files import to_json, write_bytes, write_json
 from fewshot.networks import PretrainedEmbedding, without_weights
+from fewshot.networks.backbones import CONFIG
 
 if TYPE_CHECKING:
     from fewshot.classifier.estimator import FewShotClassifier
@@ -55,7 +57,7 @@ def save(classifier: "FewShotClassifier", folder: Path) -> None:
         "temperature": classifier.temperature_,
         "source": classifier.source.describe,
         "tuned": classifier.tuned_,
-        "options": {name: getattr(classifier, name) for name in OPTIONS},
+        "options": {name: np.asarray(getattr(classifier, name)).tolist() for name in OPTIONS},
     }
     description["options"]["ckpt_path"] = None if classifier.ckpt_path is None else str(classifier.ckpt_path)
     description["sha256"] = _digest(description, content)
@@ -139,8 +141,10 @@ def _source(describe: dict[str, Any], weights: dict[str, torch.Tensor], trust: t
         record = describe["learner"]
         algorithm = record["config"]["model"]["class_path"].rpartition(".")[2]
         return learner_of(record, weights, trust, {"algorithm": algorithm, "state_dict": weights, "fewshot": record})
-    with without_weights():
-        network = PretrainedEmbedding(describe["backbone"])
+    with without_weights(), TemporaryDirectory() as folder:
+        if "config" in describe:  # timm makes networks of folders of what it calls config.json alone
+            write_json(Path(folder, CONFIG), describe["config"])
+        network = PretrainedEmbedding(folder if "config" in describe else describe["backbone"])
     network.load_state_dict(weights)
     for name in OF_BACKBONE:
         setattr(network, name, describe[name])

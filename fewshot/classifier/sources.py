@@ -1,8 +1,10 @@
 """Where features come from: a source, which remembers them; a pretrained backbone is one."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from fewshot.classifier.heads import Head
 from fewshot.data.pictures import Resampling, UnreadablePictureError, read_picture
 from fewshot.errors import FewShotError, listed
 from fewshot.networks import PretrainedEmbedding
-from fewshot.networks.backbones import EMBEDDED
+from fewshot.networks.backbones import CONFIG, EMBEDDED, is_folder
 from fewshot.terminal import console
 
 Picture = str | Path | Image.Image
@@ -95,6 +97,10 @@ class Source:
         keys = [_version(picture) for picture in pictures]
         found: dict[int, Any] = {i: self._remembered[key] for i, key in enumerate(keys) if key in self._remembered}
         unknown = [index for index in range(len(pictures)) if index not in found]
+        for picture in pictures:
+            if isinstance(picture, Image.Image):  # one that is there twice must not be decoded by two threads at once
+                with suppress(Exception):  # reading it says why
+                    picture.load()
         found.update(zip(unknown, pool.map(self._try, [pictures[index] for index in unknown])))
         read = [index for index in unknown if isinstance(found[index], np.ndarray)]
         if read:
@@ -149,4 +155,7 @@ def backbone_source(backbone: str, download: bool = False) -> Source:
         message = str(error).replace("--model.network.", "--")
         raise FewShotError(message.replace("--download true", "--download true (download=True in Python)")) from error
     name = backbone if backbone == EMBEDDED else network.backbone.pretrained_cfg["architecture"]
-    return of_network(network, {"backbone": name, **{key: getattr(network, key) for key in OF_BACKBONE}})
+    describe = {"backbone": name, **{key: getattr(network, key) for key in OF_BACKBONE}}
+    if is_folder(backbone):
+        describe["config"] = json.loads(Path(backbone, CONFIG).expanduser().read_text())
+    return of_network(network, describe)

@@ -41,9 +41,10 @@ class RandomAffine(Transform):
         angle, shear = uniform(math.radians(self.degrees)), uniform(self.shear)
         zoom, shift = 1 / (1 + uniform(self.scale, 2)), 2 * uniform(self.translate, 2)
         cos, sin = angle.cos(), angle.sin()
+        tall = images.shape[2] / images.shape[3]  # places are from -1 to 1 both ways
         # Where each place of the new image comes from in the old one: a rotation, behind a shear and a scale.
-        x = torch.stack([zoom[:, 0] * cos, zoom[:, 0] * (shear * cos - sin), shift[:, 0]], dim=1)
-        y = torch.stack([zoom[:, 1] * sin, zoom[:, 1] * (shear * sin + cos), shift[:, 1]], dim=1)
+        x = torch.stack([zoom[:, 0] * cos, zoom[:, 0] * (shear * cos - sin) * tall, shift[:, 0]], dim=1)
+        y = torch.stack([zoom[:, 1] * sin / tall, zoom[:, 1] * (shear * sin + cos), shift[:, 1]], dim=1)
         grid = F.affine_grid(torch.stack([x, y], dim=1), list(images.shape), align_corners=False)
         return F.grid_sample(images, grid.to(images.dtype), align_corners=False)
 

@@ -112,7 +112,8 @@ class EpisodicDataModule(LightningDataModule, ABC):
                     f"it cannot {getattr(stage, 'value', stage)}"  # Lightning gives an enumeration
                     + (f". {self.without_validation()}" if stage == "fit" and split == "val" else "")
                 )
-        for split in self.splits if stage == "fit" else needed:  # a training whose test would be refused is in vain
+        later = ("test",) if stage == "fit" and "test" in self.splits else ()  # else the training would be in vain
+        for split in (*needed, *later):
             self.dataset(split)
         world_size = self.trainer.world_size if self.trainer else 1
         for name, tasks in {"meta_batch_size": self.meta_batch_size, **self.episodes}.items():
@@ -137,7 +138,7 @@ class EpisodicDataModule(LightningDataModule, ABC):
     def on_before_batch_transfer(self, batch: Episode, dataloader_idx: int) -> Episode:
         """Seeds what is random in an outer step by the step and its tasks: a resumed run draws the same."""
         if self.trainer is not None and self.trainer.training:
-            first = batch.support.x[0].contiguous().numpy()
+            first = batch.support.x[0].contiguous().view(torch.uint8).numpy()  # NumPy has no bfloat16
             key = [self.train_seed, self.trainer.global_step, self.trainer.global_rank, zlib.crc32(first.data)]
             seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
             if self.trainer.lightning_module.device.type == "cpu":

@@ -74,6 +74,12 @@ def cached(file: Path, key: str, make: Callable[[Notes], Parts], size: int = 0) 
     return _in_memory[file][1]
 
 
+def forget(file: Path) -> None:
+    """Has the images of a file made again."""
+    _in_memory.pop(file, None)
+    file.unlink(missing_ok=True)
+
+
 def _read(file: Path, key: str) -> Kept | None:
     """What is in the file, or None if that is damaged, or of another key, as after a change of what was decoded."""
     try:

@@ -14,7 +14,7 @@ from PIL import Image
 from pytorch_lightning.utilities import rank_zero_warn
 from rich.progress import track
 
-from fewshot.data.cache import Kept, Notes, cached
+from fewshot.data.cache import Kept, Notes, cached, forget
 from fewshot.data.pictures import UnreadablePictureError, pictures_by_class, pictures_in, read_picture, without_pictures
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError, listed
@@ -130,9 +130,21 @@ def load_pictures(listing: Listing, cache: Path, size: int, channels: int) -> Ke
     file = cache / f"folders-{zlib.crc32(place.encode(errors='surrogateescape')):08x}.images"
     pictures = sum(map(len, listing.classes.values()))
     key = _fingerprint(listing, size, channels)
-    return cached(
-        file, key, lambda notes: decode(listing, size, channels, notes), size=pictures * channels * size * size
-    )
+    while True:
+        kept = cached(
+            file, key, lambda notes: decode(listing, size, channels, notes), size=pictures * channels * size * size
+        )
+        if not any(_readable(listing.root / name, size, channels) for name in kept.notes["unreadable"]):
+            return kept
+        forget(file)  # as after a change of permissions, of which size and time say nothing
+
+
+def _readable(file: Path, size: int, channels: int) -> bool:
+    try:
+        read_picture(file, size, channels)
+    except UnreadablePictureError:
+        return False
+    return True
 
 
 def decode(listing: Listing, size: int, channels: int, notes: Notes) -> Iterator[tuple[str, np.ndarray]]:
@@ -159,7 +171,7 @@ def decode(listing: Listing, size: int, channels: int, notes: Notes) -> Iterator
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_picture refuses what is too large
         # The progress bar has no name: an error's traceback would keep it, and it deadlocks where it is collected in a
         # thread of its own.
-        for (name, file), image in zip(pictures, track(in_parallel(), "Decoding pictures", total=len(pictures))):
+        for image, (name, file) in zip(track(in_parallel(), "Decoding pictures", total=len(pictures)), pictures):
             if isinstance(image, UnreadablePictureError):
                 unreadable[listing.name(file)] = image.why
             else:

@@ -124,7 +124,7 @@ class ImageDataModule(EpisodicDataModule):
     def digest(self) -> str:
         """Fingerprint of which class is in which split."""
         lines = (f"{split}:{name}\n" for split in SPLITS for name in sorted(self.classes.get(split, [])))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
 
     @property
     def content(self) -> str:

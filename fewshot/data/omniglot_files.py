@@ -120,7 +120,7 @@ def decode(sources: dict[str, Path], verify: bool = True) -> ImageStore:
     rows, sums = [], {archive: hashlib.sha256() for archive in sources}
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it decodes
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for name, drawings in zip(names, track(pool.map(drawn, names), "Decoding Omniglot", total=len(names))):
+        for drawings, name in zip(track(pool.map(drawn, names), "Decoding Omniglot", total=len(names)), names):
             for image, pixels in drawings:
                 rows.append(image)
                 sums[name.partition("/")[0]].update(pixels)
@@ -228,4 +228,4 @@ def _fingerprint(sources: dict[str, Path], verify: bool) -> str:
     for path in sources.values():
         files = sorted(path.glob("*/*")) if path.is_dir() else [path]
         lines += [f"{file.resolve()} {file.stat().st_mtime_ns} {file.stat().st_size}" for file in files]
-    return f"{zlib.crc32(os.linesep.join(lines).encode()):08x}"
+    return f"{zlib.crc32(os.linesep.join(lines).encode(errors='surrogateescape')):08x}"

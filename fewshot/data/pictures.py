@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,9 @@ SUFFIXES = frozenset(
     ".tiff .webp".split()
 )
 """How the name of a picture ends, in small letters."""
+
+HEIF = (".heic", ".heif")
+"""Those that Pillow alone cannot read."""
 
 NOT_LOOKED_INTO = ("__MACOSX", "@eaDir")  # copies of names and previews, by macOS and Synology
 
@@ -140,16 +144,13 @@ def read_picture(
     Raises:
         UnreadablePictureError: If it cannot be read, or has more than 89 million pixels that would have to be decoded.
     """
-    try:
-        if isinstance(source, Image.Image):
+    if isinstance(source, Image.Image):
+        with reading("the picture"):
             return _pixels(source, size, channels, crop, resampling)
-        with Image.open(source, formats=formats()) as picture:
-            wanted = SPARE * math.ceil(size / crop)
-            picture.draft(None, (wanted, wanted))  # decodes a large JPEG to a half, a quarter or an eighth
-            return _pixels(picture, size, channels, crop, resampling)
-    except Exception as error:  # what Pillow raises of damaged bytes has no end
-        name = "the picture" if isinstance(source, Image.Image) else source
-        raise UnreadablePictureError(name, _said(error)) from None
+    with reading(source), Image.open(source, formats=formats()) as picture:
+        wanted = SPARE * math.ceil(size / crop)
+        picture.draft(None, (wanted, wanted))  # decodes a large JPEG to a half, a quarter or an eighth
+        return _pixels(picture, size, channels, crop, resampling)
 
 
 def open_picture(file: str | Path) -> Image.Image:
@@ -158,18 +159,35 @@ def open_picture(file: str | Path) -> Image.Image:
     Raises:
         UnreadablePictureError: If it cannot be read, or has more than 89 million pixels.
     """
+    with reading(file), Image.open(file, formats=formats()) as picture:
+        _limit(picture)
+        picture.load()
+        return picture
+
+
+@contextmanager
+def reading(name: object) -> Iterator[None]:
+    """Turns whatever is raised of a picture into what says so.
+
+    Raises:
+        UnreadablePictureError: Of the picture of that name.
+    """
     try:
-        with Image.open(file, formats=formats()) as picture:
-            _limit(picture)
-            picture.load()
-            return picture
+        yield
     except Exception as error:  # what Pillow raises of damaged bytes has no end
-        raise UnreadablePictureError(file, _said(error)) from None
+        missing = str(name).lower().endswith(HEIF) and "HEIF" not in formats()
+        why = "to read it takes pillow-heif: pip install pillow-heif" if missing else _said(error)
+        raise UnreadablePictureError(name, why) from None
 
 
 def formats() -> list[str]:
-    """Those of :data:`FORMATS` that this Pillow knows."""
+    """Those of :data:`FORMATS` that this Pillow knows, and pillow-heif, if it is installed."""
     Image.init()
+    if "HEIF" not in Image.OPEN:
+        with suppress(ImportError):
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
 
 

@@ -16,6 +16,9 @@ from fewshot.errors import FewShotError, blaming, gist
 EMBEDDED = "efficientnet_lite0"
 """The backbone whose weights come with the extra ``backbones``."""
 
+CONFIG = "config.json"
+"""What timm calls the description of a network in a folder."""
+
 FILES = ("model.safetensors", "pytorch_model.bin")
 """What the hub calls weights; the first that there is is taken."""
 
@@ -51,9 +54,9 @@ def make_backbone(backbone: str, download: bool) -> nn.Module:
             return _embedded(timm)
         if is_folder(backbone):
             return _from_folder(timm, Path(backbone).expanduser())
-        origin = origin_of(backbone)
         if not _needs_weights.get():
             return timm.create_model(backbone, num_classes=0)
+        origin = origin_of(backbone)
         file = cached(origin) or (fetch(origin) if download else None)
         if file is None:
             raise FewShotError(f"the weights of {backbone} are not on this machine: {ways_out(backbone)}")
@@ -105,7 +108,7 @@ def _from_folder(timm: ModuleType, folder: Path) -> nn.Module:
     wanted = "give a folder that holds config.json and model.safetensors, as those of timm on the hub"
     if not folder.is_dir():
         raise FewShotError(f"there is no folder {folder}: {wanted}")
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         raise FewShotError(f"{folder} has no config.json: {wanted}")
     weights = _needs_weights.get()
     if weights and not any(file.suffix in (".safetensors", ".bin", ".pth") for file in folder.iterdir()):

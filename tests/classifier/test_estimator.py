@@ -174,6 +174,8 @@ def test_a_class_that_is_refused_changes_nothing(fitted, support, query):
     before = fitted.predict_proba(query.files)
     with pytest.raises(FewShotError, match="the label 4 is of another kind than the classes, such as 'disc'"):
         fitted.add_class(support.files[:1], 4)
+    with pytest.raises(FewShotError, match="the label None is of another kind"):
+        fitted.add_class(support.files[:1], None)
     five = FewShotClassifier(ckpt_path=MAML).fit(support.files[:5], [*"abcde"])
     asked = five.predict_proba(query.files)
     with pytest.raises(FewShotError, match="tells 5 classes apart, and the support set has 6"):
@@ -219,9 +221,19 @@ def test_what_is_no_list_of_pictures_is_refused(support):
     refused(r"pictures come as a list: \[picture\]", support.files[0])
     refused("12 pictures, but 2 labels", support.files)
 
+    refused("pictures and rows of numbers do not go together", [np.zeros((8, 8), np.uint8), np.zeros(8, np.uint8)])
+    refused("tune must be none or norm, not norms", support.files[:2], tune="norms")
+
 
 def test_one_class_is_refused(support):
     refused("one class, a: to tell classes apart takes two or more", support.files[:3], "aaa")
+    refused("no class: to tell classes apart takes two or more", np.empty((0, 8, 8), np.uint8), [])
+
+
+def test_a_picture_may_be_there_twice(classifier, query):
+    with Image.open(query.files[0]) as picture:  # not decoded yet
+        once, twice = classifier.predict_proba([picture] * 2)
+    np.testing.assert_allclose([once, twice], classifier.predict_proba(query.files[:1]).repeat(2, 0), rtol=1e-4)
 
 
 def test_heads_that_do_not_go_with_the_source_are_refused(support):

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.model_selection import PredefinedSplit, cross_val_score
 
 from fewshot.classifier import FewShotClassifier
-from fewshot.classifier.predict import COLUMNS
+from fewshot.classifier.predict import COLUMNS, _new_folder
 from fewshot.cli import main
 
 
@@ -102,6 +102,15 @@ def test_results_go_to_the_next_folder_if_none_is_given(support, query):
     for _ in range(2):
         main(["predict", f"--support={support.folder}", f"--query={query.files[0]}"])
     assert sorted(path.name for path in Path("logs/predict").iterdir()) == ["version_0", "version_1"]
+    assert _new_folder() != _new_folder()  # of two processes
+
+
+def test_a_tilde_that_the_shell_left_is_the_home(support, query, here, monkeypatch):
+    monkeypatch.setenv("HOME", str(support.folder.parent))
+    shutil.copy(query.files[0], "~a.png")
+    (row,) = predict(f"--support=~/{support.folder.name}", "--query=~a.png", "--save=~/kept")
+    assert row["file"] == "~a.png"
+    assert Path(support.folder.parent, "kept", "classifier.json").exists()
 
 
 # --- which pictures
@@ -174,7 +183,9 @@ def test_what_cannot_be_read_is_reported_and_the_rest_done(support, query, capsy
     assert broken["class"] == broken["probability"] == ""
     assert broken["error"] == "it is empty, damaged or of a kind that Pillow does not know"
     assert "1 of 3 pictures cannot be read: new/b.png." in " ".join(capsys.readouterr().out.split())
-    (only,) = predict("--support", support.folder, "--query=new/b.png", "--folder=none")
+    (only,) = predict("--support", support.folder, "--query=new/b.png")
+    assert not Path("out/contact_sheet.png").exists()  # of other pictures
+    assert "contact_sheet" not in capsys.readouterr().out
     assert only["error"] == broken["error"]
     assert Path("out/predictions.json").exists()
 

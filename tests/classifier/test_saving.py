@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 from helpers import REPOSITORY, SHAPES
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
+from timm.models import save_for_hf
 
 from fewshot.classifier import FewShotClassifier
 from fewshot.errors import FewShotError
@@ -147,10 +149,27 @@ def test_what_is_damaged_is_refused_in_one_line(damage, saved, tmp_path):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("architecture", "options"), [("test_vit", {"img_size": 96}), ("ghostnet_050", {})])
+def test_what_was_fitted_to_a_backbone_of_ones_own_is_loaded_without_it(
+    architecture, options, support, query, tmp_path
+):
+    network = timm.create_model(architecture, num_classes=0, **options)  # the hub has no weights of either
+    save_for_hf(network, tmp_path / "own", model_args=options, safe_serialization=True)
+    fitted = FewShotClassifier(f"{tmp_path}/own", head="ridge", random_state=np.int64(3)).fit(*support[1:])
+    fitted.save(tmp_path / "saved")
+    expected = fitted.predict_proba(query.files)
+    shutil.rmtree(tmp_path / "own")
+    loaded = FewShotClassifier.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.predict_proba(query.files), expected, rtol=1e-5)
+    assert loaded.random_state == 3
+
+
 def test_what_cannot_be_saved_is_told(classifier, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FewShotError, match=r"the classifier cannot be written to .*file"):
         classifier.save(tmp_path / "file")
+    with pytest.raises(FewShotError, match="is a folder: name a file in it"):
+        classifier.export_onnx(tmp_path)
     of_features = FewShotClassifier().fit(np.eye(4), [*"abab"])
     with pytest.raises(FewShotError, match="knows nothing of pictures"):
         of_features.save(tmp_path / "features")

@@ -43,6 +43,16 @@ def test_a_quarter_turn_is_a_quarter_turn(most):
     near(RandomAffine(degrees=90)(images), images.rot90(1, dims=(-2, -1)))
 
 
+def test_what_is_turned_keeps_its_shape_in_an_image_that_is_not_square(most):
+    bar = torch.zeros(1, 1, 60, 20)
+    bar[..., 20:40, 6:14] = 1  # 20 high, 8 wide
+    turned = RandomAffine(degrees=90)(bar)[0, 0] > 0.5
+    assert (turned.any(1).sum(), turned.any(0).sum()) == (8, 20)
+    leaning = RandomAffine(shear=0.5)(bar)[0, 0]
+    centres = ((leaning * torch.arange(20)).sum(1) / leaning.sum(1))[22:38]
+    near(centres.diff().abs(), torch.full((15,), 0.5))  # half a pixel a row, as in a square
+
+
 def test_what_is_shifted_in_is_black(most):
     images = pictures(2, 1, 8, 8)
     shifted = RandomAffine(translate=0.25)(images)  # by 2 of 8 pixels, each way

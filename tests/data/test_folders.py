@@ -15,6 +15,7 @@ from PIL import Image
 
 from fewshot.cli import main
 from fewshot.data import FolderDataModule, GlyphsDataModule, OmniglotDataModule, cache, folder_files
+from fewshot.data.pictures import UnreadablePictureError
 from fewshot.episodes import SPLITS
 from fewshot.errors import FewShotError
 
@@ -26,7 +27,7 @@ def paint(folder: Path, count: int = 3, names: Sequence[str] = ()) -> None:
     """Pictures in a folder, each in a colour of its own: red, green and blue are of its path."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names or [f"{number}.png" for number in range(count)]:
-        shade = np.frombuffer(str(folder / name).encode(), np.uint8).astype(np.uint64)
+        shade = np.frombuffer(os.fsencode(folder / name), np.uint8).astype(np.uint64)
         shade = [int((shade * (np.arange(len(shade)) + step) ** 2).sum() % 256) for step in (1, 2, 3)]
         Image.new("RGB", (12, 9), tuple(shade)).save(folder / name)
 
@@ -213,7 +214,40 @@ def test_unreadable_files_are_refused_by_name_or_left_out_and_told(root, tmp_pat
     with pytest.raises(FewShotError, match="none of the 77 pictures in") as kept:
         ready(root, skip_unreadable=True)
     assert kept.traceback
-    assert {*threading.enumerate()} <= others  # those of the progress bar have ended
+    for thread in {*threading.enumerate()} - others:  # of the progress bar
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_what_could_not_be_read_once_is_tried_again(root, monkeypatch):
+    really = folder_files.read_picture
+
+    def read(file: Path, *args: object) -> np.ndarray:
+        if file.name == "0.png":
+            raise UnreadablePictureError(file, "Permission denied")
+        return really(file, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_files, "read_picture", read)
+        assert "10 of the 75 pictures" in refusal(root)
+    assert len(folders(root).load().images) == 75
+
+
+def test_a_name_that_is_no_text_does_no_harm(root):
+    paint(Path(os.fsdecode(os.fsencode(root) + b"/one/caf\xe9")), 4)
+    data = ready(root, **SPLIT)
+    assert len(data.digest) == 16
+    assert "one/caf\udce9" in data.load().names
+
+
+def test_a_training_without_validation_needs_no_classes_for_it(root, tmp_path):
+    main(["fit", "--model=ProtoNetModule", "--model.network=Conv4", "--model.network.channels=4",
+          "--model.network.running_statistics=true", "--data=FolderDataModule", f"--data.root={root}",
+          f"--data.cache_dir={tmp_path}/cache", "--data.ways=2", "--data.shots=1", "--data.queries=1",
+          "--data.image_size=16", "--data.channels=1", "--data.meta_batch_size=2", "--data.val_share=0", "--data.test_share=0.3",
+          "--trainer.limit_val_batches=0", "--trainer.max_steps=1", "--name=mine",
+          f"--trainer.default_root_dir={tmp_path}"])  # fmt: skip
+    assert best(tmp_path, "mine").with_name("last.ckpt").exists()
 
 
 def test_small_classes_are_refused_by_name_or_left_out_and_told(root):

@@ -3,16 +3,19 @@
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from fewshot.data.pictures import pictures_by_class, pictures_in, read_picture, without_pictures
+from fewshot.data.drawings import LARGEST, as_drawing
+from fewshot.data.pictures import formats, pictures_by_class, pictures_in, read_picture, without_pictures
 from fewshot.errors import FewShotError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -215,6 +218,28 @@ def test_a_file_that_is_not_there_or_not_finite_is_one_line(tmp_path):
         FewShotError, match=r"^the picture cannot be read as a picture \(it has pixels that are not fin"
     ):
         read_picture(picture, 8)
+
+
+def test_pictures_of_an_iphone_are_read_by_pillow_heif_or_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "OPEN", {name: how for name, how in Image.OPEN.items() if name != "HEIF"})
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # is not installed
+    file = save(tmp_path / "a.png", Image.new("RGB", (8, 8), "red")).rename(tmp_path / "IMG_1.HEIC")
+    assert colour(read_picture(file, 8)) == [255, 0, 0]  # whatever its name says
+    file.write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(FewShotError, match=r"IMG_1.HEIC cannot be .* \(to read it takes pillow-heif: pip install"):
+        read_picture(file, 8)
+    opener = SimpleNamespace(register_heif_opener=lambda: Image.OPEN.update(HEIF=Image.OPEN["PNG"]))
+    monkeypatch.setitem(sys.modules, "pillow_heif", opener)
+    assert "HEIF" in formats()
+
+
+def test_any_picture_becomes_a_drawing_or_says_why_not(monkeypatch):
+    with pytest.raises(FewShotError, match=r"^the picture cannot be read as a picture \(conversion from LAB"):
+        as_drawing(Image.new("LAB", (8, 8)))
+    really, sides = ImageOps.pad, []
+    monkeypatch.setattr(ImageOps, "pad", lambda image, size, **how: sides.append(size) or really(image, size, **how))
+    assert as_drawing(Image.new("L", (20_000, 20), 255)).shape == (1, 28, 28)
+    assert sides == [(LARGEST, LARGEST)]  # not 400 million pixels
 
 
 # --- finding

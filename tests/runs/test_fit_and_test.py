@@ -84,6 +84,12 @@ def test_other_precisions_train(precision, tmp_path):
     assert best(tmp_path).exists()
 
 
+def test_sinusoids_train_in_a_precision_that_numpy_does_not_know(tmp_path):
+    main(["fit", "--config=sinusoid_maml", f"--trainer.default_root_dir={tmp_path}", "--trainer.precision=bf16-true",
+          "--trainer.max_steps=1", "--data.val_episodes=1", "--trainer.logger=false"])  # fmt: skip
+    assert best(tmp_path, "sinusoid_maml").exists()
+
+
 def test_a_run_says_what_it_does_and_what_comes_next(tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO")
