@@ -70,7 +70,7 @@ def store(classes: int = 9, images: int = 6, channels: int = 1, size: int = 16) 
 
 def image_tasks(tasks: int = 2, ways: int = 3, shots: int = 2, queries: int = 3, classes: int = 9) -> Episode:
     """Tasks of random images in float64, 0 to 1."""
-    images = store(classes, shots + queries)
+    images = store(classes, shots + queries, size=17)  # which Conv4 halves to 2 x 2 places
     episodes = ImageEpisodes(images, split="train", ways=ways, shots=shots, queries=queries, length=tasks)
     support, query, chosen = episodes.__getitems__(range(tasks))
     return Episode(*(Examples(part.x.double() / 255, part.y) for part in (support, query)), chosen)

@@ -15,7 +15,7 @@ from fewshot.checkpoints import folder_to_give, model_options, not_finite, read_
 from fewshot.episodes import DataSpec, Episode, Prediction
 from fewshot.errors import FewShotError, positive
 from fewshot.metrics import EpisodeStatistics, Summary
-from fewshot.networks import without_weights
+from fewshot.networks import Embedding, without_weights
 from fewshot.objectives import OBJECTIVES, LossName
 from fewshot.parser import Parser
 from fewshot.schedules import LRSchedulerCallable, OptimizerCallable, ScheduleName, rehearse, scheduled
@@ -117,7 +117,10 @@ class EpisodicModule(LightningModule, ABC):
             )
 
     def on_train_batch_start(self, episode: Episode, batch_idx: int) -> None:
-        """Tries the learner's word before the first outer step: see :meth:`verify`."""
+        """Tells networks of the batch, and tries the learner's word before the first one: see :meth:`verify`."""
+        for module in self.modules():
+            if isinstance(module, Embedding):
+                module.begin_batch()
         self.trainer.callback_metrics.pop("step", None)  # a validation's: a ModelCheckpoint would name its files by it
         if self.transductive is None and not self.together:
             self.verify(episode)
@@ -166,6 +169,14 @@ class EpisodicModule(LightningModule, ABC):
     def test_step(self, episode: Episode, batch_idx: int) -> dict[str, Prediction]:
         """Judges the learner on one meta-batch of test episodes."""
         return self._judge(episode, "test")
+
+    def on_validation_epoch_start(self) -> None:
+        """Begins without the scores of an evaluation that was cut off."""
+        self._scores.reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Begins without the scores of an evaluation that was cut off."""
+        self._scores.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metric over all validation episodes."""

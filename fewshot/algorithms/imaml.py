@@ -103,7 +103,7 @@ class IMAMLModule(AdaptingModule):
         **shared: The options of every learner that adapts.
 
     Raises:
-        FewShotError: If a number is out of range, or the network's batch norm keeps running statistics.
+        FewShotError: If a number is out of range, or the network's batch norm is of the other kind.
     """
 
     inner_loop: VectorizedInnerLoop

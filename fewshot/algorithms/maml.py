@@ -82,6 +82,11 @@ class MAMLModule(AdaptingModule):
                 raise FewShotError(
                     f"{option} needs inner_loop vectorized, not {inner_loop}: set --model.{option} false"
                 )
+        if per_step_batch_norm and self.batch_norm == "running":
+            raise FewShotError(
+                "per_step_batch_norm normalises by the batch at hand, not by running statistics: --model.batch_norm "
+                "transductive or inductive"
+            )
         if per_step_batch_norm and not per_step(self.network, self.adaptation_steps):
             raise FewShotError(
                 "per_step_batch_norm needs fewshot's BatchNorm in the network, as in Conv4: set it to false"

@@ -22,7 +22,7 @@ class State(NamedTuple):
         cell: The controller's, ``[B, H]``.
         read: What was read, ``[B, R*W]``.
         memory: ``[B, M, W]``.
-        reads: Where each head read last, ``[B, R, M]``.
+        reads: Where each head's key finds itself in the memory as it is now, ``[B, R, M]``.
         usage: How much each row was used of late, ``[B, M]``.
     """
 

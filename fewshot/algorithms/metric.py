@@ -93,6 +93,20 @@ class MetricModule(EpisodicModule):
         self._memory: Remembering | None = None  # of the evaluation that goes on
         self._recalls = False
 
+    def setup(self, stage: str) -> None:
+        """Refuses a precision that layers which are exact cannot have.
+
+        Raises:
+            FewShotError: If the weights are of a half precision, and some of them compare in float32.
+        """
+        super().setup(stage)
+        precision, of_network = str(self.trainer.precision), {*self.network.parameters()}
+        if self.exact and precision in ("16-true", "bf16-true") and {*self.parameters()} - of_network:
+            raise FewShotError(
+                f"{self.title} compares in float32, which weights in {precision} cannot: use --trainer.precision "
+                "bf16-mixed or 32-true"
+            )
+
     @abstractmethod
     def compare(self, support: Examples, queries: Tensor) -> Tensor:
         """Logits of the queries, ``[T, n, N]``.
@@ -143,10 +157,12 @@ class MetricModule(EpisodicModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begins with nothing remembered: the weights have changed."""
+        super().on_validation_epoch_start()
         self._memory = Remembering()
 
     def on_test_epoch_start(self) -> None:
         """Begins with nothing remembered."""
+        super().on_test_epoch_start()
         self._memory = Remembering()
 
     def _judge(self, episode: Episode, split: str) -> dict[str, Prediction]:

@@ -43,7 +43,7 @@ class ReptileModule(AdaptingModule):
         **shared: The options of every learner that adapts.
 
     Raises:
-        FewShotError: If a number is out of range, or the network's batch norm keeps running statistics.
+        FewShotError: If a number is out of range, or the network's batch norm is of the other kind.
     """
 
     def __init__(
@@ -82,6 +82,19 @@ class ReptileModule(AdaptingModule):
         kind = InnerAdam if inner_optimizer == "adam" else InnerSGD
         self.inner_optimizer: InnerAdam | InnerSGD = kind(inner_lr, self.adapted_parameters())
         self.inner_loop = self.make_loop(self.inner_optimizer)
+
+    def setup(self, stage: str) -> None:
+        """Refuses a precision in which Adam's moments stand still.
+
+        Raises:
+            FewShotError: If the weights are in bfloat16.
+        """
+        super().setup(stage)
+        if isinstance(self.inner_optimizer, InnerAdam) and str(self.trainer.precision) == "bf16-true":
+            raise FewShotError(
+                "Adam's second moments change by a thousandth a step, which bfloat16 rounds away: use "
+                "--trainer.precision bf16-mixed, or --model.inner_optimizer sgd"
+            )
 
     def draw(self, support: Examples) -> Draw:
         """The minibatch of each inner step: the classes in turn, round and round."""

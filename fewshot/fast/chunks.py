@@ -11,7 +11,7 @@ tasks at once are faster, as they share the work around the operations; beyond, 
 
 
 def tasks_at_once(tasks: int, bytes_each: int) -> int:
-    """How many tasks of a meta-batch to adapt at once: equal parts, where that is not below half of what is possible.
+    """How many tasks of a meta-batch to adapt at once: equal parts, where that is above half of what is possible.
 
     Args:
         tasks: In the meta-batch.

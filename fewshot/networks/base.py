@@ -21,6 +21,9 @@ class Embedding(nn.Module, ABC):
         """Channels, height and width of the maps that a feature vector is, flattened: 1 x 1 of one without places."""
         return self.out_features, 1, 1
 
+    def begin_batch(self) -> None:
+        """Is called before each training batch, however often that is embedded: of one whose dropout changes."""
+
     @abstractmethod
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds ``x``, ``[n, ...]``, as ``[n, out_features]``.

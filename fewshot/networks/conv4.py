@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot.errors import at_least_one
+from fewshot.errors import FewShotError, at_least_one
 from fewshot.fast.layers import BatchNorm, Conv2d
 from fewshot.networks.base import Embedding, check_images
 
@@ -64,4 +64,12 @@ class Conv4(Embedding):
         check_images(x, self.in_channels)
         for convolution, norm in zip(self.convolutions, self.norms):
             x = torch.relu(self.pool(norm(convolution(x), support_size)))  # the other way round is the same, and dearer
-        return x.mean(dim=(2, 3)) if self.cells == 1 else F.adaptive_avg_pool2d(x, self.cells).flatten(1)
+        if self.cells == 1:
+            return x.mean(dim=(2, 3))
+        if min(x.shape[2:]) < self.cells:
+            height, width = x.shape[2:]
+            raise FewShotError(
+                f"{height} x {width} places are left of the images, fewer than cells ({self.cells}): lower "
+                "--model.network.cells, or set --model.network.downsample stride"
+            )
+        return F.adaptive_avg_pool2d(x, self.cells).flatten(1)

@@ -57,7 +57,7 @@ class ResNet12(Embedding):
         self.drop_rate, self.drop_size = drop_rate, drop_size
         widths = zip((in_channels, *channels), channels)
         self.blocks = nn.ModuleList(ResidualBlock(*width, running_statistics) for width in widths)
-        self.register_buffer("batches", torch.zeros((), dtype=torch.long))  # seen in training, in the checkpoint
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))  # of the training, in the checkpoint
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds images ``[n, C, H, W]`` of at least 16 x 16 pixels as ``[n, channels[-1]]``."""
@@ -66,9 +66,11 @@ class ResNet12(Embedding):
             x = block(x, support_size)
             if self.training and self.drop_rate:
                 x = F.dropout(x, self.drop_rate) if number < 2 else drop_squares(x, self.rate(), self.drop_size)
-        if self.training and self.drop_rate:
-            self.batches.add_(1)
         return x.mean(dim=(2, 3))
+
+    def begin_batch(self) -> None:
+        """Counts it."""
+        self.batches.add_(1)
 
     def rate(self) -> Tensor:
         """The share that is dropped in squares by now."""

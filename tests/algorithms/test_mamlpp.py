@@ -10,7 +10,7 @@ from fewshot.algorithms import MAMLModule
 from fewshot.data import SinusoidDataModule
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
-from fewshot.networks import MLP
+from fewshot.networks import MLP, Conv4
 
 
 @pytest.fixture
@@ -156,3 +156,5 @@ def test_options_out_of_range_are_refused(options, message):
 def test_batch_norm_per_step_needs_a_batch_norm():
     with pytest.raises(FewShotError, match="needs fewshot's BatchNorm in the network"):
         MAMLModule(MLP(), per_step_batch_norm=True)
+    with pytest.raises(FewShotError, match="per_step_batch_norm normalises by the batch at hand, not by running"):
+        MAMLModule(Conv4(running_statistics=True), per_step_batch_norm=True, batch_norm="running")

@@ -87,6 +87,16 @@ def test_a_validation_after_an_outer_step_sees_the_new_weights(batches):
     assert losses[0] != pytest.approx(now)
 
 
+def test_an_evaluation_has_no_scores_of_one_that_was_cut_off(monkeypatch):
+    module, batch = ProtoNetModule(Counting()), image_tasks()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "on_validation_batch_end", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            quiet_trainer().validate(module, loader(batch), verbose=False)
+    quiet_trainer().test(module, loader(batch), verbose=False)
+    assert module.summary.episodes == len(module.episode_scores) == len(batch.query.y)
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_a_lower_precision_does_not_matter(precision, omniglot, tmp_path, monkeypatch):
     words = ["test", "--ckpt_path=pretrained/protonet_5w1s", "--data.test_episodes=4", "--data.meta_batch_size=2",

@@ -244,8 +244,8 @@ def test_a_training_without_validation_needs_no_classes_for_it(root, tmp_path):
     main(["fit", "--model=ProtoNetModule", "--model.network=Conv4", "--model.network.channels=4",
           "--model.network.running_statistics=true", "--data=FolderDataModule", f"--data.root={root}",
           f"--data.cache_dir={tmp_path}/cache", "--data.ways=2", "--data.shots=1", "--data.queries=1",
-          "--data.image_size=16", "--data.channels=1", "--data.meta_batch_size=2", "--data.val_share=0", "--data.test_share=0.3",
-          "--trainer.limit_val_batches=0", "--trainer.max_steps=1", "--name=mine",
+          "--data.image_size=16", "--data.channels=1", "--data.meta_batch_size=2", "--data.val_share=0",
+          "--data.test_share=0.3", "--trainer.limit_val_batches=0", "--trainer.max_steps=1", "--name=mine",
           f"--trainer.default_root_dir={tmp_path}"])  # fmt: skip
     assert best(tmp_path, "mine").with_name("last.ckpt").exists()
 

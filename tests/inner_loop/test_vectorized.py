@@ -80,7 +80,7 @@ def test_memory_is_flat_over_many_steps():
 
 def test_dropout_differs_from_task_to_task():
     class Dropping(Embedding):
-        out_features = 256
+        out_features = 289
 
         def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
             return F.dropout(x.flatten(1), 0.5, training=True)

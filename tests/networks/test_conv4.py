@@ -34,6 +34,8 @@ def test_cells_keep_places_apart():
     assert places(torch.rand(5, 1, 84, 84)).shape == (5, 32)
     # 28 pixels are halved to 2 x 2 places, whose mean is the feature of a network of one cell.
     torch.testing.assert_close(features.view(5, 8, 4).mean(-1), whole(images))
+    with pytest.raises(FewShotError, match=r"^1 x 1 places are left of the images, fewer than cells \(2\): lower"):
+        Conv4(channels=8, downsample="pool", cells=2)(images)
     with pytest.raises(FewShotError, match=r"^cells must be at least 1, not 0$"):
         Conv4(cells=0)
 

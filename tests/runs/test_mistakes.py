@@ -10,7 +10,7 @@ import torch
 from helpers import SMALL_NETWORK, TINY, best
 
 from fewshot import checkpoints
-from fewshot.algorithms import MAMLModule
+from fewshot.algorithms import MAMLModule, MANNModule, MatchingModule, ReptileModule
 from fewshot.errors import FewShotError
 from fewshot.foresight import check_run
 from fewshot.networks import Conv4
@@ -167,6 +167,21 @@ def test_a_precision_that_second_order_cannot_do(precision):
     module._trainer = SimpleNamespace(precision=precision)
     with pytest.raises(FewShotError, match=f"{precision} cannot train MAML: inner gradients underflow"):
         module.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("module", "precision", "refused"),
+    [
+        (lambda: MANNModule(Conv4(running_statistics=True)), "bf16-true", "MANN compares in float32"),
+        (lambda: MatchingModule(Conv4(running_statistics=True), full_context=True), "16-true", "Matching compares in"),
+        (lambda: ReptileModule(Conv4()), "bf16-true", "Adam's second moments change by a thousandth a step"),
+    ],
+)
+def test_half_precisions_that_a_learner_cannot_do(module, precision, refused):
+    learner = module()
+    learner._trainer = SimpleNamespace(precision=precision, datamodule=None)
+    with pytest.raises(FewShotError, match=refused):
+        learner.setup("fit")
 
 
 def test_a_wrong_checkpoint(fails, trained, tmp_path):
