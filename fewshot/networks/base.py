@@ -22,7 +22,7 @@ class Embedding(nn.Module, ABC):
         return self.out_features, 1, 1
 
     def begin_batch(self) -> None:
-        """Is called before each training batch, however often that is embedded: of one whose dropout changes."""
+        """Is called once before each training batch; for networks whose dropout changes over the training."""
 
     @abstractmethod
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:

@@ -76,5 +76,8 @@ class Begun:
             if before.get(option) != after.get(option):
                 change = f"{option} = {after.get(option)}; the checkpoint had {before.get(option)}"
                 if option.startswith(undone):
-                    raise FewShotError(f"{self.path} cannot go on with {change}, which is part of what it goes on with")
+                    raise FewShotError(
+                        f"{self.path} cannot go on with {change}, which the state of its optimiser or schedule brings "
+                        "along: leave the option out"
+                    )
                 rank_zero_only(print)(f"Resuming with {change}.")

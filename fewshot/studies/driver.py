@@ -36,11 +36,11 @@ def train(name: str, config: Path, options: Mapping[str, str], folder: Path, max
         FewShotError: If the folder holds a run of that name with other options or more outer steps.
     """
     configured = yaml.safe_load(config.read_text())
-    steps = (
-        int(options.get("trainer.max_steps") or configured["trainer"]["max_steps"]) if max_steps is None else max_steps
-    )
+    steps = max_steps
+    if steps is None:
+        steps = int(options.get("trainer.max_steps") or configured["trainer"]["max_steps"])
     own, note = folder / "checkpoints" / name, folder / "checkpoints" / f"{name}.json"
-    asked = {"config": configured, "options": {**options}}
+    asked = {"config": configured, "options": {**options, "data.root": None}}  # wherever the images lie
     taken = read_checkpoint(own / "last.ckpt")["global_step"] if (own / "last.ckpt").exists() else 0
     way_out = "remove it, or give the study another --folder"
     if any(own.glob("*.ckpt")) and _noted(note) != asked:
