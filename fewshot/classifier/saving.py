@@ -57,6 +57,7 @@ def save(classifier: "FewShotClassifier", folder: Path) -> None:
         "temperature": classifier.temperature_,
         "source": classifier.source.describe,
         "tuned": classifier.tuned_,
+        # NumPy's numbers as Python's.
         "options": {name: np.asarray(getattr(classifier, name)).tolist() for name in OPTIONS},
     }
     description["options"]["ckpt_path"] = None if classifier.ckpt_path is None else str(classifier.ckpt_path)

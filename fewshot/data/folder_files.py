@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,13 +131,14 @@ def load_pictures(listing: Listing, cache: Path, size: int, channels: int) -> Ke
     file = cache / f"folders-{zlib.crc32(place.encode(errors='surrogateescape')):08x}.images"
     pictures = sum(map(len, listing.classes.values()))
     key = _fingerprint(listing, size, channels)
-    while True:
-        kept = cached(
-            file, key, lambda notes: decode(listing, size, channels, notes), size=pictures * channels * size * size
-        )
-        if not any(_readable(listing.root / name, size, channels) for name in kept.notes["unreadable"]):
-            return kept
+    made = partial(
+        cached, file, key, lambda notes: decode(listing, size, channels, notes), pictures * channels * size * size
+    )
+    kept = made()
+    if any(_readable(listing.root / name, size, channels) for name in kept.notes["unreadable"]):
         forget(file)  # as after a change of permissions, of which size and time say nothing
+        kept = made()
+    return kept
 
 
 def _readable(file: Path, size: int, channels: int) -> bool:
