@@ -64,7 +64,7 @@ def test_a_sweep_is_not_tested_again_to_be_compared(both, tested, tmp_path):
 
 def test_checkpoints_of_different_episodes_are_not_compared(maml, tmp_path, fails):
     main(["fit", "--config=glyphs_maml", f"--trainer.default_root_dir={tmp_path}", *TINY, *SMALL_NETWORK,
-          "--data.seed=7", "--trainer.logger=false"])  # fmt: skip
+          "--data.seed=7", "--model.meta_lr=0.002", "--trainer.logger=false"])  # fmt: skip
     words = ["compare", f"--ckpt_paths=[{maml},{best(tmp_path)}]", f"--folder={tmp_path / 'compare'}"]
     message = "would not be tested on the same episodes: --data.seed is 0 for one and 7 for the other. Set it for both"
     assert message in fails(*words)

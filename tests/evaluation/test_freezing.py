@@ -92,7 +92,7 @@ def test_nil_with_one_support_example_is_the_nearest_by_cosine():
 
 
 def test_the_similarities_to_all_examples_of_a_class_count_together():
-    module, episode = MAMLModule(MLP(256, (4,)), outputs=3).double(), image_tasks(tasks=1, shots=2)
+    module, episode = MAMLModule(MLP(289, (4,)), outputs=3).double(), image_tasks(tasks=1, shots=2)
     support, query = (module.network.features(part.x[0]).detach() for part in (episode.support, episode.query))
     cosines = torch.nn.functional.cosine_similarity(query[:, None], support[None], dim=-1)  # [9, 6]
     by_class = [cosines[:, episode.support.y[0] == label].sum(1) for label in range(3)]
