@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -183,12 +184,16 @@ def reading(name: object) -> Iterator[None]:
 def formats() -> list[str]:
     """Those of :data:`FORMATS` that this Pillow knows, and pillow-heif, if it is installed."""
     Image.init()
-    if "HEIF" not in Image.OPEN:
-        with suppress(ImportError):
-            import pillow_heif
-
-            pillow_heif.register_heif_opener()
+    _register_heif()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+@cache
+def _register_heif() -> None:
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
 
 
 def _limit(picture: Image.Image) -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
+from fewshot.data import pictures
 from fewshot.data.drawings import LARGEST, as_drawing
 from fewshot.data.pictures import formats, pictures_by_class, pictures_in, read_picture, without_pictures
 from fewshot.errors import FewShotError
@@ -223,6 +224,7 @@ def test_a_file_that_is_not_there_or_not_finite_is_one_line(tmp_path):
 def test_pictures_of_an_iphone_are_read_by_pillow_heif_or_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "OPEN", {name: how for name, how in Image.OPEN.items() if name != "HEIF"})
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # is not installed
+    pictures._register_heif.cache_clear()
     file = save(tmp_path / "a.png", Image.new("RGB", (8, 8), "red")).rename(tmp_path / "IMG_1.HEIC")
     assert colour(read_picture(file, 8)) == [255, 0, 0]  # whatever its name says
     file.write_bytes(b"\0\0\0\x18ftypheic")
@@ -230,6 +232,7 @@ def test_pictures_of_an_iphone_are_read_by_pillow_heif_or_it_is_named(tmp_path, 
         read_picture(file, 8)
     opener = SimpleNamespace(register_heif_opener=lambda: Image.OPEN.update(HEIF=Image.OPEN["PNG"]))
     monkeypatch.setitem(sys.modules, "pillow_heif", opener)
+    pictures._register_heif.cache_clear()  # as in a new process
     assert "HEIF" in formats()
 
 
