@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def draw_shape(shape: str, seed: int) -> Image.Image:
     turn, colour = int(rng.integers(360)), tuple(rng.integers(256, size=3).tolist())
     ImageDraw.Draw(picture).regular_polygon((x, y, radius), SHAPES[shape], turn, colour)
     return picture
+
+
+def no_thread_stays(before: set[threading.Thread]) -> None:
+    """Fails if a thread goes on that was not there before, such as one of a progress bar."""
+    for thread in {*threading.enumerate()} - before:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def store(classes: int = 9, images: int = 6, channels: int = 1, size: int = 16) -> ImageStore:

@@ -200,7 +200,6 @@ class EpisodicModule(LightningModule, ABC):
     def _log_summary(self, split: str) -> None:
         self.summary, metric = self._scores.summary(), self.objective.metric
         self.episode_scores = self._scores.compute().flatten().tolist()
-        self._scores.reset()
         self.log(f"{split}/{metric}", self.summary.mean, prog_bar=True)
         self.log("step", float(self.trainer.global_step))  # for the x-axis; Lightning's own is one less
         spread = {f"{split}/{metric}_std": self.summary.std, f"{split}/{metric}_ci95": self.summary.ci95}

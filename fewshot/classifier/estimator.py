@@ -228,13 +228,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         features = self._features_of(X)
         old, new = self.classes_[self.labels_], np.full(len(features), label)
         kinds = {old.dtype.kind, new.dtype.kind} - {"O"}
-        kind = FewShotError(f"the label {label!r} is of another kind than the classes, such as {old.tolist()[0]!r}")
+        refusal = FewShotError(f"the label {label!r} is of another kind than the classes, such as {old.tolist()[0]!r}")
         if "U" in kinds and len(kinds) > 1:
-            raise kind
+            raise refusal
         try:
             classes, labels = np.unique(np.concatenate([old, new]), return_inverse=True)
         except TypeError:  # objects that cannot be sorted
-            raise kind from None
+            raise refusal from None
         self._fit_head(np.concatenate([self.features_, features]), labels, classes)
         if self.tuned_:
             self.held_out_, self.candidates_ = None, {}

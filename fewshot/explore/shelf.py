@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fewshot.algorithms import AdaptingModule, EpisodicModule, MAMLModule, MANNModule, MetricModule
+from fewshot.algorithms import AdaptingModule, EpisodicModule, MAMLModule, MetricModule
 from fewshot.checkpoints import KEY, read_checkpoint
 from fewshot.data import GlyphsDataModule, ImageDataModule, ImageStore
 from fewshot.episodes import Episode, Examples
@@ -66,7 +66,7 @@ class Learner:
     @property
     def most_ways(self) -> int | None:
         """How many classes it can tell apart; ``None``: any number."""
-        return self.module.outputs if isinstance(self.module, AdaptingModule | MANNModule) else None
+        return getattr(self.module, "outputs", None)
 
     def after_steps(self, episode: Episode, steps: int) -> list[Tensor]:
         """Outputs for the queries after 0, 1, ..., ``steps`` inner steps, ``[T, n, D]`` each, as in a test.

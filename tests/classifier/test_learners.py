@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from helpers import no_thread_stays
 
 from fewshot.classifier import FewShotClassifier
 from fewshot.classifier.heads import fit_linear
@@ -63,6 +64,4 @@ def test_a_progress_bar_ends_with_an_error_even_if_somebody_keeps_it(protonet, q
     with pytest.raises(TypeError) as kept:
         protonet.source.features(query.files, "Queries")
     assert kept.traceback
-    for thread in {*threading.enumerate()} - others:
-        thread.join(5)
-        assert not thread.is_alive()
+    no_thread_stays(others)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import REPOSITORY, best, reports
+from helpers import REPOSITORY, best, no_thread_stays, reports
 from PIL import Image
 
 from fewshot.cli import main
@@ -214,9 +214,7 @@ def test_unreadable_files_are_refused_by_name_or_left_out_and_told(root, tmp_pat
     with pytest.raises(FewShotError, match="none of the 77 pictures in") as kept:
         ready(root, skip_unreadable=True)
     assert kept.traceback
-    for thread in {*threading.enumerate()} - others:  # of the progress bar
-        thread.join(5)
-        assert not thread.is_alive()
+    no_thread_stays(others)  # of the progress bar
 
 
 def test_what_could_not_be_read_once_is_tried_again(root, monkeypatch):
