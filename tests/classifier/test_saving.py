@@ -3,8 +3,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
-from helpers import REPOSITORY, SHAPES
+from helpers import SHAPES
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from timm.models import save_for_hf
@@ -53,23 +51,6 @@ def test_what_an_older_version_wrote_is_loaded(saved, classifier, query, tmp_pat
     loaded = FewShotClassifier.load(folder)
     assert np.array_equal(loaded.predict(query.files), classifier.predict(query.files))
     assert (loaded.tune, loaded.ckpt_path) == ("none", None)
-
-
-def test_a_new_process_needs_no_support_set(query, support, tmp_path):
-    copies = shutil.copytree(support.folder, tmp_path / "support")
-    files = sorted(map(str, copies.glob("*/*.png")))
-    classifier = FewShotClassifier(head="ridge").fit(files, support.labels)
-    classifier.save(tmp_path / "mine")
-    shutil.rmtree(copies)
-    code = (
-        "from fewshot.classifier import FewShotClassifier\n"
-        f"print(FewShotClassifier.load('mine').predict_proba({query.files}).tolist())"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
-    )
-    assert shown.returncode == 0, shown.stderr
-    np.testing.assert_allclose(json.loads(shown.stdout), classifier.predict_proba(query.files), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,8 +2,6 @@
 
 import re
 
-from helpers import REPOSITORY
-
 from fewshot.studies import family
 
 
@@ -36,14 +34,3 @@ def test_the_family_is_trained_tested_and_reported(tiny, tmp_path, omniglot, not
     nothing_again()
     family.family(**options)
     assert (report / "tables.md").read_text() == tables
-
-
-def test_the_page_quotes_the_tables():
-    """Every table of docs/family.md is one that a command wrote, and so are the figures."""
-    docs = REPOSITORY / "docs"
-    page = (docs / "family.md").read_text()
-    tables = (docs / "family" / "tables.md").read_text() + (docs / "family" / "costs.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert len(rows) > 60
-    assert not [row for row in rows if row not in tables]
-    assert all((docs / picture).exists() for picture in re.findall(r"\]\((family/.*?)\)", page))

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from helpers import REPOSITORY
 
 from fewshot.studies import feature_reuse
 
@@ -36,15 +35,3 @@ def test_it_trains_asks_and_reports(tiny, tmp_path, omniglot, nothing_again, mon
     nothing_again()
     feature_reuse.feature_reuse(**options, max_steps=2)
     assert (report / "tables.md").read_text() == tables
-
-
-def test_the_page_quotes_the_tables():
-    """Every table of docs/feature_reuse.md is one that the driver wrote, and so are the figures."""
-    page = (REPOSITORY / "docs" / "feature_reuse.md").read_text()
-    tables = (REPOSITORY / "docs" / "feature_reuse" / "tables.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert rows
-    assert not [row for row in rows if row not in tables]
-    assert all(
-        (REPOSITORY / "docs" / picture).exists() for picture in re.findall(r"\]\((feature_reuse/.*?\.png)\)", page)
-    )

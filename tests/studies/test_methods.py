@@ -3,10 +3,9 @@
 import re
 
 import pytest
-from helpers import REPOSITORY
 
 from fewshot.studies import methods
-from fewshot.studies.figures import Figure, measured, published, read_figures, write_figures
+from fewshot.studies.figures import Figure, published, read_figures, write_figures
 from fewshot.studies.methods import accuracy_table
 from fewshot.studies.methods_figure import beside
 
@@ -68,14 +67,3 @@ def test_measured_and_published_stand_in_one_cell():
 
 def test_methods_of_one_year_stand_side_by_side():
     assert beside([2016, 2017, 2017]) == pytest.approx([2016, 2016.825, 2017.175])
-
-
-def test_the_page_quotes_the_tables():
-    """Every table of docs/methods.md is one that the driver wrote, and so is the figure."""
-    page = (REPOSITORY / "docs" / "methods.md").read_text()
-    tables = (REPOSITORY / "docs" / "methods" / "tables.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert rows
-    assert not [row for row in rows if row not in tables]
-    assert (REPOSITORY / "docs" / "methods" / "methods.png").exists()
-    assert accuracy_table(published(), measured()) in tables  # what the page of fewshot explore shows, too
