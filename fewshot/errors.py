@@ -74,10 +74,10 @@ def blaming(option: str) -> Iterator[None]:
         raise FewShotError(f"{option}: {gist(error)}") from error
 
 
-def listed(items: Sequence[object], most: int = 5) -> str:
+def listed(items: Sequence[object]) -> str:
     """Some of the items, for a line: ``a, b, c, d, e and 12 more``."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(map(str, items[:most])) + more
+    more = f" and {len(items) - 5} more" if len(items) > 5 else ""
+    return ", ".join(map(str, items[:5])) + more
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:

@@ -43,18 +43,6 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         file.write(content)
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder that ``--folder`` names, if it is not there.
-
-    Raises:
-        FewShotError: If it cannot be.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FewShotError(f"--folder {folder} cannot be used: {error.strerror}") from None
-
-
 def write_text(path: str | Path, text: str) -> None:
     """The same with text, in UTF-8 everywhere; what came from a file's name that is none goes back as it was."""
     write_bytes(path, text.encode(errors="surrogateescape"))
@@ -83,3 +71,15 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(part) for part in value]
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder that ``--folder`` names, if it is not there.
+
+    Raises:
+        FewShotError: If it cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FewShotError(f"--folder {folder} cannot be used: {error.strerror}") from None

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.stats import t as student
-from scipy.stats import ttest_rel
 from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
@@ -93,17 +92,11 @@ def difference_of_means(ours: np.ndarray, theirs: np.ndarray) -> Difference:
 
 
 def paired_difference(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Difference:
-    """Compares two learners episode by episode, with SciPy's paired t-test.
+    """Compares two learners episode by episode, with the paired t-test.
 
     Args:
         ours: One value per episode; ``None`` stands for NaN, which makes the difference NaN.
         theirs: The other learner's values on the same episodes, at least two.
     """
-    first, second = (np.array(values, dtype=float) for values in (ours, theirs))  # of None, it makes NaN
-    differences = first - second
-    mean = float(differences.mean())
-    if np.ptp(differences) < 1e-9:  # no spread but rounding, no t statistic
-        return Difference(mean, 0.0, float(np.sign(mean) * np.inf) if mean else 0.0, float(mean == 0), len(differences))
-    test = ttest_rel(first, second)
-    ci95 = float(test.confidence_interval(0.95).high) - mean
-    return Difference(mean, ci95, float(test.statistic), float(test.pvalue), len(differences))
+    first, second = (np.array([values], dtype=float) for values in (ours, theirs))  # of None, it makes NaN
+    return difference_of_means(first, second)

@@ -15,6 +15,8 @@ from fewshot.episodes import Episode
 from fewshot.files import write_bytes
 
 RIGHT, WRONG = "tab:green", "tab:red"
+MOST_CLASSES, MOST_SHOTS, MOST_QUERIES = 10, 10, 5
+"""Of an episode that is drawn: rows, support images and queries in a row."""
 MOST_TICKS = 12
 """Along an axis that has one for each point."""
 FEW = 20
@@ -36,22 +38,20 @@ class Line(NamedTuple):
     ci: Sequence[float]
 
 
-def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, queries: int = 5, shots: int = 10) -> Figure:
+def episode_figure(episode: Episode, predictions: Tensor) -> Figure:
     """Draws the first task of a meta-batch: a row per class, its support images left, its judged queries right.
 
     Args:
         episode: The meta-batch, images ``[T, n, C, H, W]`` of 0 to 1: one channel is ink, three are colour.
         predictions: Predicted labels of the queries, ``[T, N*Q]``.
-        ways: Rows to draw at most.
-        queries: Queries to draw per class at most.
-        shots: Support images to draw per class at most.
     """
-    labels = episode.support.y[0].unique().tolist()[:ways]
+    labels = episode.support.y[0].unique().tolist()[:MOST_CLASSES]
     rows = []
     for label in labels:
-        support = episode.support.x[0][episode.support.y[0] == label][:shots]
+        support = episode.support.x[0][episode.support.y[0] == label][:MOST_SHOTS]
         member = episode.query.y[0] == label
-        rows.append((label, support, episode.query.x[0][member][:queries], predictions[0][member][:queries].tolist()))
+        queries = episode.query.x[0][member][:MOST_QUERIES]
+        rows.append((label, support, queries, predictions[0][member][:MOST_QUERIES].tolist()))
     shown = max(len(support) for _, support, *_ in rows)
     columns = shown + max(len(guesses) for *_, guesses in rows)
     figure = Figure(figsize=(columns, len(rows)), layout="constrained")
@@ -72,15 +72,15 @@ def episode_figure(episode: Episode, predictions: Tensor, ways: int = 10, querie
     return figure
 
 
-def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8) -> Figure:
+def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str) -> Figure:
     """Draws pictures side by side, each with a caption below.
 
     Args:
         images: ``uint8`` ``[C, H, W]`` each, three channels are colour.
         captions: One for each.
         title: Above them all.
-        columns: Pictures in a row.
     """
+    columns = 8
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.6 * columns, 2.0 * rows + 0.4), layout="constrained")
     figure.suptitle(title)

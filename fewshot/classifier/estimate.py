@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from scipy.stats import binomtest
 
-from fewshot.classifier.heads import Head, log_loss
+from fewshot.classifier.heads import Head
 
 FOLDS = 5
 """At most so many heads are fitted to estimate one: at five examples a class, each leaves out one of every class."""
@@ -39,11 +39,6 @@ class HeldOut(NamedTuple):
     def right(self) -> np.ndarray:
         """Which of them are classified correctly, ``[m]``."""
         return self.scores.argmax(1) == self.labels
-
-    @property
-    def log_loss(self) -> float:
-        """Mean minus log of the calibrated probability of the right class."""
-        return log_loss(self.scores, self.labels, self.temperature)
 
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy."""

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from fewshot.classifier.estimate import HeldOut, best_temperature, better, deal, log_loss
-from fewshot.classifier.heads import LinearHead, fit_linear
+from fewshot.classifier.estimate import HeldOut, best_temperature, better, deal
+from fewshot.classifier.heads import LinearHead, fit_linear, log_loss
 from fewshot.classifier.sources import both_ways
 from fewshot.networks import PretrainedEmbedding
 from fewshot.terminal import console

@@ -135,18 +135,19 @@ def load_pictures(listing: Listing, cache: Path, size: int, channels: int) -> Ke
         cached, file, key, lambda notes: decode(listing, size, channels, notes), pictures * channels * size * size
     )
     kept = made()
-    if any(_readable(listing.root / name, size, channels) for name in kept.notes["unreadable"]):
+    tried = [_read(listing.root / name, size, channels) for name in kept.notes["unreadable"]]
+    if any(isinstance(picture, np.ndarray) for picture in tried):
         forget(file)  # as after a change of permissions, of which size and time say nothing
         kept = made()
     return kept
 
 
-def _readable(file: Path, size: int, channels: int) -> bool:
+def _read(file: Path, size: int, channels: int) -> np.ndarray | UnreadablePictureError:
+    """The pixels of a picture, or why there are none."""
     try:
-        read_picture(file, size, channels)
-    except UnreadablePictureError:
-        return False
-    return True
+        return read_picture(file, size, channels)
+    except UnreadablePictureError as error:
+        return error
 
 
 def decode(listing: Listing, size: int, channels: int, notes: Notes) -> Iterator[tuple[str, np.ndarray]]:
@@ -158,16 +159,11 @@ def decode(listing: Listing, size: int, channels: int, notes: Notes) -> Iterator
     pictures = [(name, file) for name, files in listing.classes.items() for file in files]
     digests, unreadable = notes["digests"], notes["unreadable"] = [], {}
 
-    def read(picture: tuple[str, Path]) -> np.ndarray | UnreadablePictureError:
-        try:
-            return read_picture(picture[1], size, channels)
-        except UnreadablePictureError as error:
-            return error
-
     def in_parallel() -> Iterator[np.ndarray | UnreadablePictureError]:
         with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it decodes
             for start in range(0, len(pictures), TOGETHER):
-                yield from pool.map(read, pictures[start : start + TOGETHER])
+                files = [file for _, file in pictures[start : start + TOGETHER]]
+                yield from pool.map(partial(_read, size=size, channels=channels), files)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_picture refuses what is too large

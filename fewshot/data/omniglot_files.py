@@ -210,7 +210,7 @@ def _decode(name: str, png: bytes, verify: bool) -> tuple[np.ndarray, bytes]:
             image.verify()  # the checksums of the file, which decoding does not look at
             image = Image.open(io.BytesIO(png))
             return shrunk(image), name.encode() + image.tobytes()
-    except Exception as error:  # nor of what Pillow does
+    except Exception as error:  # there is no list of what Pillow raises of damaged bytes
         raise FewShotError(f"the drawing {name} is damaged ({gist(error)}): get the official archives") from None
     raise FewShotError(
         f"the drawing {name} is {kind}, not {ORIGINAL if verify else 'a PNG'}: get the official archives"

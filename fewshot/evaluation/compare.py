@@ -14,7 +14,7 @@ from fewshot.evaluation.measure import Accelerator, Row, drawn, measure, score, 
 from fewshot.evaluation.plan import plan
 from fewshot.evaluation.trainings import by_recipe
 from fewshot.files import write_json
-from fewshot.metrics import Difference, difference_of_means, paired_difference
+from fewshot.metrics import Difference, difference_of_means
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure, save
 from fewshot.terminal import console
@@ -127,8 +127,6 @@ def paired(rows: Sequence[Row]) -> list[Row]:
 
 def _difference(ours: Row, theirs: Row) -> Difference:
     """Over the episodes; over the trainings, too, where there are several of a recipe."""
-    if "trainings" not in ours and "trainings" not in theirs:
-        return paired_difference(ours["scores"], theirs["scores"])
     first, second = (np.array(row.get("trainings", [row["scores"]]), dtype=float) for row in (ours, theirs))
     return difference_of_means(first, second)
 

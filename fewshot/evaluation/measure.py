@@ -142,7 +142,7 @@ def kinds_note(kinds: Iterable[bool | None]) -> str:
 
 
 def shown(row: Row) -> str:
-    """The same with its confidence half-width, as people read it; of several trainings, how far they are apart."""
+    """The row's score with its confidence half-width, as people read it; of several trainings, their spread, too."""
     objective = BY_METRIC[row["metric"]]
     spread = f", spread {objective.show(row['spread'])}" if "spread" in row else ""
     return objective.show(score(row), row["ci95"]) + spread

@@ -43,13 +43,13 @@ def places(x: list[float]) -> np.ndarray:
     return numbers.clip(*X)[-MOST_POINTS:]
 
 
-def episode(wave: Wave, support: np.ndarray, query: np.ndarray = GRID) -> Episode:
-    """A task of one wave: its support points ``[K]`` and the places to be judged at ``[Q]``."""
+def episode(wave: Wave, support: np.ndarray) -> Episode:
+    """A task of one wave: its support points ``[K]``, to be judged at :data:`GRID`."""
 
     def examples(x: np.ndarray) -> Examples:
         return Examples(*(torch.from_numpy(values).float().reshape(1, -1, 1) for values in (x, wave(x))))
 
-    return Episode(examples(support), examples(query))
+    return Episode(examples(support), examples(GRID))
 
 
 @dataclass(frozen=True)

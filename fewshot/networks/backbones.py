@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -56,8 +55,8 @@ def make_backbone(backbone: str, download: bool) -> nn.Module:
             return _from_folder(timm, Path(backbone).expanduser())
         if not _needs_weights.get():
             return timm.create_model(backbone, num_classes=0)
-        origin = origin_of(backbone)
-        file = cached(origin) or (fetch(origin) if download else None)
+        repository = repository_of(backbone)
+        file = cached(repository) or (fetch(backbone, repository) if download else None)
         if file is None:
             raise FewShotError(f"the weights of {backbone} are not on this machine: {ways_out(backbone)}")
         here = {"file": str(file), "custom_load": False}
@@ -116,20 +115,8 @@ def _from_folder(timm: ModuleType, folder: Path) -> nn.Module:
     return timm.create_model(f"local-dir:{folder}", pretrained=weights, num_classes=0)
 
 
-class Origin(NamedTuple):
-    """Where the weights of a backbone are published.
-
-    Attributes:
-        backbone: Its name.
-        repository: Of the hub.
-    """
-
-    backbone: str
-    repository: str
-
-
-def origin_of(backbone: str) -> Origin:
-    """Where the hub has the weights of a backbone.
+def repository_of(backbone: str) -> str:
+    """The hub's repository of the weights of a backbone.
 
     Raises:
         FewShotError: If timm does not know the name, with those that are near it, or the hub has no weights.
@@ -147,21 +134,21 @@ def origin_of(backbone: str) -> Origin:
     config = timm.models.get_pretrained_cfg(backbone)
     if config is None or not config.hf_hub_id:
         raise FewShotError(f"the hub has no weights of {backbone}: take another one, or a folder")
-    return Origin(backbone, config.hf_hub_id)
+    return config.hf_hub_id
 
 
-def cached(origin: Origin) -> Path | None:
+def cached(repository: str) -> Path | None:
     """The file of weights in the hub's cache on this machine, if it is there; asks no network."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in FILES:
-        path = try_to_load_from_cache(origin.repository, name)
+        path = try_to_load_from_cache(repository, name)
         if isinstance(path, str):
             return Path(path)
     return None
 
 
-def fetch(origin: Origin) -> Path:
+def fetch(backbone: str, repository: str) -> Path:
     """Downloads the file of weights to the hub's cache, safetensors if there are any.
 
     Raises:
@@ -173,16 +160,16 @@ def fetch(origin: Origin) -> Path:
     for name in FILES:
         try:
             # It is asked once before: the download itself tries again and again.
-            size = get_hf_file_metadata(hf_hub_url(origin.repository, name), timeout=PATIENCE).size
-            print(f"{origin.backbone}: {(size or 0) / 1e6:.1f} MB from {hf_hub_url(origin.repository, name)}")
-            return Path(hf_hub_download(origin.repository, name))
+            size = get_hf_file_metadata(hf_hub_url(repository, name), timeout=PATIENCE).size
+            print(f"{backbone}: {(size or 0) / 1e6:.1f} MB from {hf_hub_url(repository, name)}")
+            return Path(hf_hub_download(repository, name))
         except EntryNotFoundError:
             continue
         except Exception as error:  # of whatever library carries it
             raise FewShotError(
-                f"the hub cannot give the weights of {origin.backbone} ({gist(error)}): {ways_out(origin.backbone)}"
+                f"the hub cannot give the weights of {backbone} ({gist(error)}): {ways_out(backbone)}"
             ) from error
-    raise FewShotError(f"the hub's {origin.repository} holds neither {' nor '.join(FILES)}: take another backbone")
+    raise FewShotError(f"the hub's {repository} holds neither {' nor '.join(FILES)}: take another backbone")
 
 
 def ways_out(backbone: str) -> str:

@@ -1,6 +1,6 @@
 """``fewshot download``: a pretrained backbone, once and for all."""
 
-from fewshot.networks.backbones import EMBEDDED, cached, fetch, import_timm, origin_of
+from fewshot.networks.backbones import EMBEDDED, cached, fetch, import_timm, repository_of
 from fewshot.terminal import console
 
 
@@ -17,6 +17,6 @@ def download(name: str) -> None:
     if name == EMBEDDED:
         console().print(f"{name} comes with the extra backbones: there is nothing to download.")
         return
-    origin = origin_of(name)
-    file = cached(origin) or fetch(origin)
+    repository = repository_of(name)
+    file = cached(repository) or fetch(name, repository)
     console().print(f"{name}: {file.stat().st_size / 1e6:.1f} MB in {file}", soft_wrap=True)

@@ -9,7 +9,7 @@ from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
-from fewshot.objectives import NOT_FINITE
+from fewshot.objectives import CLASSIFICATION, NOT_FINITE
 from fewshot.studies.driver import best, config_of, draw, train
 from fewshot.studies.tables import markdown, write_tables
 
@@ -187,4 +187,4 @@ def percent(value: float | None, ci95: float | None = None) -> str:
 
 def points(pair: Row) -> str:
     """``+0.12 ± 0.34``, in percentage points."""
-    return f"{100 * pair['difference']:+.2f} ± {100 * pair['ci95']:.2f}"
+    return CLASSIFICATION.difference(pair["difference"], pair["ci95"])

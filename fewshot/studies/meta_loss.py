@@ -5,8 +5,7 @@ The learner has the parameters theta = (a, b) and predicts softplus(a * x + b). 
 loss that is left after m steps of gradient descent from theta on that task alone.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ INPUTS = torch.tensor([[0.3, 1.0], [0.83, 1.0]], dtype=torch.float64)  # (x, 1) 
 TARGETS = torch.tensor([0.05, 0.75], dtype=torch.float64)
 INNER_LR = 0.3
 THETA = (3.25, -2.75)  # a point near the valley, where the directions differ
+PANELS = (0, 1, 2, 5, 10, 20)  # numbers of inner steps m
 BASIN = 0.01  # the basin is where the meta-loss is below this
 A_AXIS = torch.linspace(-2, 10, 121, dtype=torch.float64)
 GRID = torch.stack(torch.meshgrid(A_AXIS, A_AXIS - 8, indexing="xy"), -1)  # b, from -10 to 2, by a by (a, b)
@@ -68,23 +68,22 @@ def task_hessians(phi: Tensor) -> Tensor:
     return curvature[..., None, None] * INPUTS[:, :, None] * INPUTS[:, None, :]
 
 
-def adapt(theta: Tensor, steps: int, inner_lr: float = INNER_LR) -> Tensor:
+def adapt(theta: Tensor, steps: int) -> Tensor:
     """Each task's parameters after gradient descent on it from theta: ``[..., 2]`` to ``[..., 2, 2]``, tasks first."""
     phi = torch.stack([theta.double()] * 2, -2)
     for _ in range(steps):
-        phi = phi - inner_lr * task_gradients(phi)
+        phi = phi - INNER_LR * task_gradients(phi)
     return phi
 
 
-def meta_loss(theta: Tensor, steps: int, inner_lr: float = INNER_LR) -> Tensor:
+def meta_loss(theta: Tensor, steps: int) -> Tensor:
     """Sum of the tasks' losses, each after fine-tuning on that task: float64 ``[...]``, differentiable.
 
     Args:
         theta: Initial parameters (a, b), ``[..., 2]``.
         steps: Number of inner steps m, 0 or more.
-        inner_lr: Inner learning rate.
     """
-    return task_losses(adapt(theta, steps, inner_lr)).sum(-1)
+    return task_losses(adapt(theta, steps)).sum(-1)
 
 
 def proximal(theta: Tensor, strength: float) -> Tensor:
@@ -96,9 +95,7 @@ def proximal(theta: Tensor, strength: float) -> Tensor:
     return phi
 
 
-def descent_directions(
-    theta: Tensor, steps: int, inner_lr: float = INNER_LR, strength: float = 1.0
-) -> dict[str, Tensor]:
+def descent_directions(theta: Tensor, steps: int, strength: float = 1.0) -> dict[str, Tensor]:
     """Where the outer step of four algorithms moves theta: the sum over the tasks, at its natural length.
 
     - MAML: minus the gradient of the meta-loss, through the inner steps. Finn et al. 2017,
@@ -112,23 +109,22 @@ def descent_directions(
     Args:
         theta: Parameters (a, b), ``[2]``.
         steps: Number of inner steps m of the first three.
-        inner_lr: Inner learning rate of the first three.
         strength: lambda of iMAML. From 0.2 on its inner problem is convex.
 
     Returns:
         A direction ``[2]`` in float64 for each algorithm.
     """
-    adapted, solved = adapt(theta, steps, inner_lr), proximal(theta, strength)
+    adapted, solved = adapt(theta, steps), proximal(theta, strength)
     implicit = torch.linalg.solve(torch.eye(2) + task_hessians(solved) / strength, task_gradients(solved))
     return {
-        "MAML": -grad(meta_loss)(theta.double(), steps, inner_lr),
+        "MAML": -grad(meta_loss)(theta.double(), steps),
         "FOMAML": -task_gradients(adapted).sum(0),
         "Reptile": (adapted - theta).sum(0),
         "iMAML": -implicit.sum(0),
     }
 
 
-def minima(steps: Iterable[int] = range(21), inner_lr: float = INNER_LR) -> dict[int, Minimum]:
+def minima(steps: Iterable[int]) -> dict[int, Minimum]:
     """The lowest point of the grid for each number of inner steps.
 
     With theta near (5.81, -4.71) the learner passes through both points, so the exact minimum is 0 for every m; what
@@ -136,52 +132,38 @@ def minima(steps: Iterable[int] = range(21), inner_lr: float = INNER_LR) -> dict
     """
     lowest = {}
     for m in steps:
-        loss = meta_loss(GRID, m, inner_lr)
+        loss = meta_loss(GRID, m)
         a, b = GRID.flatten(0, 1)[loss.argmin()].tolist()
         lowest[m] = Minimum(a, b, loss.min().item(), (loss < BASIN).double().mean().item())
     return lowest
 
 
-def draw_directions(axis: Axes, theta: Tensor, steps: int, inner_lr: float) -> None:
+def draw_directions(axis: Axes, steps: int) -> None:
     """Draws an arrow of the same length for each algorithm, thinner ones on top so that those below can be seen."""
-    for name, direction in descent_directions(theta, steps, inner_lr).items():
+    for name, direction in descent_directions(torch.tensor(THETA), steps).items():
         u, v = normalize(direction, dim=0).tolist()
         color, width = ARROWS[name]
-        arrow = axis.quiver(*theta.tolist(), u, v, angles="xy", scale_units="xy", scale=0.35, width=width, label=name)
+        arrow = axis.quiver(*THETA, u, v, angles="xy", scale_units="xy", scale=0.35, width=width, label=name)
         arrow.set(color=color, edgecolor="white", linewidth=0.5, zorder=3)
 
 
-def meta_loss_figure(
-    steps: Sequence[int] = (0, 1, 2, 5, 10, 20),
-    theta: Sequence[float] = THETA,
-    inner_lr: float = INNER_LR,
-) -> Figure:
-    """Draws the meta-loss over (a, b), a panel per number of inner steps, and where the algorithms move theta.
-
-    Args:
-        steps: Numbers of inner steps m.
-        theta: The point (a, b) that the arrows leave, in each panel with m of 1 or more.
-        inner_lr: Inner learning rate.
-    """
-    columns = min(len(steps), 3)
-    rows = math.ceil(len(steps) / columns)
-    figure = Figure(figsize=(3.5 * columns + 1, 3.5 * rows + 0.7), layout="constrained")
-    axes = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
-    for axis in axes[len(steps) :]:
-        axis.remove()
+def meta_loss_figure() -> Figure:
+    """Draws the meta-loss over (a, b), a panel per number of inner steps, and where the algorithms move ``THETA``."""
+    figure = Figure(figsize=(11.5, 7.7), layout="constrained")
+    axes = figure.subplots(2, 3, sharex=True, sharey=True)
     a, b = GRID.unbind(-1)
     levels = np.logspace(-4, 1, 21)
-    for axis, (m, lowest) in zip(axes, minima(steps, inner_lr).items()):
-        loss = meta_loss(GRID, m, inner_lr)
+    for axis, (m, lowest) in zip(axes.flat, minima(PANELS).items()):
+        loss = meta_loss(GRID, m)
         surface = axis.contourf(a, b, loss, levels, norm=LogNorm(), cmap="Blues_r", extend="both")
         axis.contour(a, b, loss, [BASIN], colors="white", linewidths=1.2)
         axis.plot(lowest.a, lowest.b, "*", color="gold", markeredgecolor="black", markersize=12, label="lowest point")
         axis.text(-1.6, -9.6, f"lowest: {lowest.loss:.0e} at ({lowest.a:.1f}, {lowest.b:.1f})", fontsize="small")
         axis.set(title=f"m = {m}: below {BASIN:g} on {lowest.basin:.1%}", aspect="equal")
         if m > 0:
-            draw_directions(axis, torch.tensor(theta, dtype=torch.float64), m, inner_lr)
+            draw_directions(axis, m)
     figure.supxlabel("a")
     figure.supylabel("b")
-    figure.colorbar(surface, ax=axes[: len(steps)], label="meta-loss", ticks=levels[::4], aspect=40, pad=0.02)
-    figure.legend(*axes[len(steps) - 1].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.colorbar(surface, ax=axes, label="meta-loss", ticks=levels[::4], aspect=40, pad=0.02)
+    figure.legend(*axes[-1, -1].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure

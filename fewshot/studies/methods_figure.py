@@ -31,10 +31,10 @@ def methods_figure(published: Sequence[Figure], measured: Sequence[Figure]) -> P
     return figure
 
 
-def beside(years: Sequence[int], width: float = 0.7) -> list[float]:
-    """Places along the axis: those of one year side by side within ``width`` years."""
+def beside(years: Sequence[int]) -> list[float]:
+    """Places along the axis: those of one year side by side within 0.7 years."""
     places = []
     for number, year in enumerate(years):
         before, same = list(years[:number]).count(year), list(years).count(year)
-        places.append(year + width * ((before + 0.5) / same - 0.5))
+        places.append(year + 0.7 * ((before + 0.5) / same - 0.5))
     return places

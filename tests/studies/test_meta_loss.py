@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewshot.studies.meta_loss import GRID, descent_directions, meta_loss, meta_loss_figure, minima
+from fewshot.studies.meta_loss import GRID, PANELS, THETA, descent_directions, meta_loss, meta_loss_figure, minima
 
 TASKS = [(0.3, 0.05), (0.83, 0.75)]
 RATE = 0.3
-THETA = (1.5, -2.0)
+PLACE = (1.5, -2.0)
 
 
 def softplus(z: float) -> float:
@@ -59,7 +59,7 @@ def slope(function: Callable[[Tensor], Tensor], at: Tensor, h: float = 1e-5) -> 
 
 @pytest.fixture
 def theta() -> Tensor:
-    return torch.tensor(THETA, dtype=torch.float64)
+    return torch.tensor(PLACE, dtype=torch.float64)
 
 
 def test_without_steps_it_is_the_sum_of_the_losses():
@@ -69,14 +69,14 @@ def test_without_steps_it_is_the_sum_of_the_losses():
 
 
 def test_one_step_written_out():
-    a, b = THETA
+    a, b = PLACE
     expected = 0.0
     for x, y in TASKS:
         z = a * x + b
         by_z = 2 * (log(1 + exp(z)) - y) / (1 + exp(-z))  # the derivative of softplus is the sigmoid
         moved = (a - RATE * by_z * x) * x + (b - RATE * by_z)
         expected += (log(1 + exp(moved)) - y) ** 2
-    assert meta_loss(torch.tensor(THETA), 1, RATE).item() == pytest.approx(expected)
+    assert meta_loss(torch.tensor(PLACE), 1).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("steps", [0, 3])
@@ -85,29 +85,29 @@ def test_many_thetas_at_once(steps):
     expected = [
         [sum(loss(*descend(*theta, *task, steps), *task) for task in TASKS) for theta in row] for row in thetas.tolist()
     ]
-    torch.testing.assert_close(meta_loss(thetas, steps, RATE), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(meta_loss(thetas, steps), torch.tensor(expected, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 20])
 def test_maml_descends_the_meta_loss(theta, steps):
-    expected = -slope(lambda at: meta_loss(at, steps, RATE), theta)
-    torch.testing.assert_close(descent_directions(theta, steps, RATE)["MAML"], expected, rtol=1e-6, atol=1e-9)
+    expected = -slope(lambda at: meta_loss(at, steps), theta)
+    torch.testing.assert_close(descent_directions(theta, steps)["MAML"], expected, rtol=1e-6, atol=1e-9)
 
 
 def test_the_gradient_passes_through_the_inner_steps_by_backward(theta):
-    meta_loss(theta.requires_grad_(), 5, RATE).backward()
-    torch.testing.assert_close(-theta.grad, descent_directions(theta.detach(), 5, RATE)["MAML"])
+    meta_loss(theta.requires_grad_(), 5).backward()
+    torch.testing.assert_close(-theta.grad, descent_directions(theta.detach(), 5)["MAML"])
 
 
 @pytest.mark.parametrize("steps", [1, 5])
 def test_fomaml_and_reptile_by_a_loop(theta, steps):
-    a, b = THETA
+    a, b = PLACE
     fomaml, reptile = torch.zeros(2).double(), torch.zeros(2).double()
     for task in TASKS:
         adapted = descend(a, b, *task, steps)
         fomaml -= torch.tensor(gradient(*adapted, *task), dtype=torch.float64)  # no Hessian in front of it
         reptile += torch.tensor(adapted, dtype=torch.float64) - theta
-    directions = descent_directions(theta, steps, RATE)
+    directions = descent_directions(theta, steps)
     torch.testing.assert_close(directions["FOMAML"], fomaml)
     torch.testing.assert_close(directions["Reptile"], reptile)
 
@@ -135,15 +135,13 @@ def test_the_basin_widens_with_the_steps():
 
 
 def test_the_figure_marks_the_lowest_point_and_draws_the_directions():
-    steps = (0, 1, 5, 7)
-    figure = meta_loss_figure(steps, THETA, RATE)
-    *panels, _ = figure.axes  # the colour bar comes last
-    assert [int(panel.get_title().split(":")[0].removeprefix("m = ")) for panel in panels] == list(steps)
-    for panel, m in zip(panels, steps):
+    *panels, _ = meta_loss_figure().axes  # the colour bar comes last
+    assert [int(panel.get_title().split(":")[0].removeprefix("m = ")) for panel in panels] == list(PANELS)
+    for panel, m in zip(panels, PANELS):
         ((a, b),) = panel.lines[0].get_xydata()
-        assert meta_loss(torch.tensor([a, b]), m, RATE).item() == pytest.approx(meta_loss(GRID, m, RATE).min().item())
+        assert meta_loss(torch.tensor([a, b]), m).item() == pytest.approx(meta_loss(GRID, m).min().item())
         arrows = {artist.get_label(): artist for artist in panel.collections if hasattr(artist, "U")}
         assert list(arrows) == (["MAML", "FOMAML", "Reptile", "iMAML"] if m else [])
-        for name, direction in descent_directions(torch.tensor(THETA), m, RATE).items() if m else []:
+        for name, direction in descent_directions(torch.tensor(THETA), m).items() if m else []:
             drawn = torch.tensor([arrows[name].U.item(), arrows[name].V.item()])
             torch.testing.assert_close(drawn, (direction / direction.norm()).float())

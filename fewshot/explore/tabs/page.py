@@ -1,4 +1,4 @@
-"""The page: its frame, its look, and what becomes of a callback's failure."""
+"""What becomes of the failure of a callback, for all tabs."""
 
 import html
 import logging
