@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import fewshot
 from fewshot.errors import FewShotError, did_you_mean
@@ -18,42 +18,40 @@ RUNS = {
 }
 """The commands that are LightningCLI's."""
 
+
+class Command(NamedTuple):
+    """A command that is a plain function of its name: its arguments are the options, its docstring the help.
+
+    Attributes:
+        home: The module that has it.
+        does: What, in a line.
+        goes_on: Whether it keeps what it has done when it is interrupted.
+    """
+
+    home: str
+    does: str
+    goes_on: bool = False
+
+
 COMMANDS = {
-    "demo": "trains and tests two learners on built-in glyphs: two minutes",
-    "explore": "a page in the browser to play with trained learners",
-    "predict": "sorts pictures of yours by a few labelled ones of each class",
-    "sweep": "tests learners at several shots, steps, ways or queries",
-    "compare": "which learner is better, episode by episode",
-    "curves": "draws the training curves of several runs together",
-    "lake": "Lake's 20 one-shot runs within alphabets",
-    "reuse": "how much of a learner adapts, and how much is reused",
-    "instances": "accuracy at the 1st to the 10th instance of a class",
-    "export": "writes a checkpoint without the state of its training",
-    "download": "fetches a pretrained backbone, once",
-    "homework": "study: what changes with the inner rate, the shots, the steps",
-    "family": "study: MAML and its relatives on the same episodes",
-    "feature_reuse": "study: rapid learning or feature reuse",
-    "methods": "study: nine methods beside what was published",
-    "recipes": "study: what each measure of a training recipe buys",
-    "results": "study: the checkpoints that come along, in all settings",
+    "demo": Command("studies.demo", "trains and tests two learners on built-in glyphs: two minutes", True),
+    "explore": Command("explore.command", "a page in the browser to play with trained learners"),
+    "predict": Command("classifier.predict", "sorts pictures of yours by a few labelled ones of each class"),
+    "sweep": Command("evaluation.sweep", "tests learners at several shots, steps, ways or queries", True),
+    "compare": Command("evaluation.compare", "which learner is better, episode by episode", True),
+    "curves": Command("evaluation.curves", "draws the training curves of several runs together"),
+    "lake": Command("evaluation.lake", "Lake's 20 one-shot runs within alphabets"),
+    "reuse": Command("evaluation.reuse", "how much of a learner adapts, and how much is reused"),
+    "instances": Command("evaluation.instances", "accuracy at the 1st to the 10th instance of a class"),
+    "export": Command("evaluation.export", "writes a checkpoint without the state of its training"),
+    "download": Command("networks.download", "fetches a pretrained backbone, once"),
+    "homework": Command("studies.homework", "study: what changes with the inner rate, the shots, the steps", True),
+    "family": Command("studies.family", "study: MAML and its relatives on the same episodes", True),
+    "feature_reuse": Command("studies.feature_reuse", "study: rapid learning or feature reuse", True),
+    "methods": Command("studies.methods", "study: nine methods beside what was published", True),
+    "recipes": Command("studies.recipes", "study: what each measure of a training recipe buys", True),
+    "results": Command("studies.results", "study: the checkpoints that come along, in all settings", True),
 }
-"""The commands that are plain functions: their arguments are the options, their docstrings the help."""
-
-HOMES = {
-    "demo": "fewshot.studies.demo",
-    "explore": "fewshot.explore.command",
-    "predict": "fewshot.classifier.predict",
-    "download": "fewshot.networks.download",
-    **{name: f"fewshot.evaluation.{name}" for name in "sweep compare curves lake reuse instances export".split()},
-    **{name: f"fewshot.studies.{name}" for name in "homework family feature_reuse methods recipes results".split()},
-}
-"""The module that has the function."""
-
-GOES_ON = {"demo", "sweep", "compare", "homework", "family", "feature_reuse", "methods", "recipes", "results"}
-"""Those of them that keep what they have done when they are interrupted."""
-
-BY_PLACE = {"download"}
-"""Those of them whose required argument is given without its name."""
 
 
 def main(args: list[str] | None = None) -> None:
@@ -84,7 +82,8 @@ def main(args: list[str] | None = None) -> None:
 
 def overview() -> str:
     """All commands, a line each."""
-    lines = [f"  {name:<15}{does}" for name, does in {**RUNS, **COMMANDS}.items()]
+    does = {**RUNS, **{name: command.does for name, command in COMMANDS.items()}}
+    lines = [f"  {name:<15}{what}" for name, what in does.items()]
     return "\n".join(
         [
             "usage: fewshot COMMAND [OPTIONS]",
@@ -110,8 +109,9 @@ def call(command: str, args: list[str]) -> None:
         FewShotError: If the user made a mistake.
     """
     where = f"fewshot {command} --help lists the options"
-    check_call(HOMES[command], command, args, where)
-    function: Callable[..., Any] = getattr(imported(HOMES[command]), command)
+    home = f"fewshot.{COMMANDS[command].home}"
+    check_call(home, command, args, where)
+    function: Callable[..., Any] = getattr(imported(home), command)
     prepare = imported("fewshot.runs").prepare
     parser_class = imported("fewshot.parser").Parser
     with stoppable():
@@ -121,12 +121,12 @@ def call(command: str, args: list[str]) -> None:
             description=(function.__doc__ or "").partition("Args:")[0],
             where=where,
         )
-        options = parser.add_function_arguments(function, as_group=False, as_positional=command in BY_PLACE)
+        options = parser.add_function_arguments(function, as_group=False, as_positional=command == "download")
         config = parser.parse_args(args)
         try:
             function(**{option: config[option] for option in options})
         except Stopped:
-            if command in GOES_ON:
+            if COMMANDS[command].goes_on:
                 print("The same command goes on with what is missing.")
             raise
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY, TINY
 
-from fewshot.cli import COMMANDS, HOMES, RUNS, imported, main
+from fewshot.cli import COMMANDS, RUNS, imported, main
 from fewshot.signals import Stopped
 
 
@@ -55,7 +55,7 @@ def test_what_goes_on_where_it_was_interrupted_says_so(command, goes_on, capsys,
     def interrupted(ckpt_paths: list[str]) -> None:
         raise Stopped(signal.SIGINT)
 
-    monkeypatch.setattr(imported(HOMES[command]), command, interrupted)
+    monkeypatch.setattr(imported(f"fewshot.{COMMANDS[command].home}"), command, interrupted)
     with pytest.raises(Stopped):
         main([command, "--ckpt_paths=[]"])
     assert ("The same command goes on" in capsys.readouterr().out) is goes_on

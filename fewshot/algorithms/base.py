@@ -171,12 +171,12 @@ class EpisodicModule(LightningModule, ABC):
         return self._judge(episode, "test")
 
     def on_validation_epoch_start(self) -> None:
-        """Begins without the scores of an evaluation that was cut off."""
-        self._scores.reset()
+        """Begins anew."""
+        self._begin()
 
     def on_test_epoch_start(self) -> None:
-        """Begins without the scores of an evaluation that was cut off."""
-        self._scores.reset()
+        """Begins anew."""
+        self._begin()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metric over all validation episodes."""
@@ -185,6 +185,10 @@ class EpisodicModule(LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         """Logs the metric over all test episodes."""
         self._log_summary("test")
+
+    def _begin(self) -> None:
+        """Begins an evaluation without the scores of one that was cut off."""
+        self._scores.reset()
 
     def _judge(self, episode: Episode, split: str) -> dict[str, Prediction]:
         prediction = self.predict(episode)

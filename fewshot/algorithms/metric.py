@@ -155,14 +155,9 @@ class MetricModule(EpisodicModule):
         with torch.autocast(queries.device.type, enabled=False) if self.exact else nullcontext():
             return self.compare(support, queries)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begins with nothing remembered: the weights have changed."""
-        super().on_validation_epoch_start()
-        self._memory = Remembering()
-
-    def on_test_epoch_start(self) -> None:
-        """Begins with nothing remembered."""
-        super().on_test_epoch_start()
+    def _begin(self) -> None:
+        """Begins with nothing remembered: the weights may have changed."""
+        super()._begin()
         self._memory = Remembering()
 
     def _judge(self, episode: Episode, split: str) -> dict[str, Prediction]:

@@ -103,7 +103,7 @@ def test_a_lower_precision_does_not_matter(precision, omniglot, tmp_path, monkey
              f"--trainer.precision={precision}", "--trainer.enable_progress_bar=false",
              f"--trainer.default_root_dir={tmp_path}"]  # fmt: skip
     main(words)
-    monkeypatch.setattr(metric.MetricModule, "on_test_epoch_start", lambda self: None)
+    monkeypatch.setattr(metric.MetricModule, "_begin", lambda self: None)
     main(words)
     with_memory, without = reports(tmp_path)
     assert with_memory["accuracy"] == without["accuracy"]
