@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pytorch_lightning import LightningModule
@@ -19,6 +19,8 @@ from fewshot.networks import Embedding, without_weights
 from fewshot.objectives import OBJECTIVES, LossName
 from fewshot.parser import Parser
 from fewshot.schedules import LRSchedulerCallable, OptimizerCallable, ScheduleName, rehearse, scheduled
+
+Learner = TypeVar("Learner", bound="EpisodicModule")
 
 
 class EpisodicModule(LightningModule, ABC):
@@ -238,9 +240,20 @@ class EpisodicModule(LightningModule, ABC):
             module = parser.instantiate_classes(parser.parse_object({"model": model})).model
         if not isinstance(module, cls):
             raise FewShotError(f"{checkpoint_path} holds {type(module).__name__}, not {cls.__name__}")
-        module.on_load_checkpoint(checkpoint)
-        module.load_state_dict(checkpoint["state_dict"])
-        return module.to(map_location).eval()
+        return module.restored(checkpoint).to(map_location)
+
+    def restored(self: Learner, checkpoint: dict[str, Any]) -> Learner:
+        """This learner with what a checkpoint has learned, in evaluation mode.
+
+        Args:
+            checkpoint: What :func:`fewshot.checkpoints.read_checkpoint` reads.
+
+        Raises:
+            FewShotError: If it is of another learner or another network.
+        """
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"])
+        return self.eval()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Names the algorithm in the checkpoint."""

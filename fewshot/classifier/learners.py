@@ -61,28 +61,22 @@ def learner_source(path: str, trust: tuple[str, ...] = ()) -> Source:
 
 @lru_cache(maxsize=4)
 def _learner_source(path: str, trust: tuple[str, ...], version: int) -> Source:
-    checkpoint = read_checkpoint(path)
-    return learner_of(checkpoint[KEY], checkpoint["state_dict"], trust, checkpoint)
+    return learner_of(read_checkpoint(path), trust)
 
 
-def learner_of(
-    record: dict[str, Any], weights: dict[str, torch.Tensor], trust: tuple[str, ...], checkpoint: dict[str, Any]
-) -> Source:
-    """A learner as its record describes it, judging each query on its own.
+def learner_of(checkpoint: dict[str, Any], trust: tuple[str, ...]) -> Source:
+    """The learner of a checkpoint, judging each query on its own.
 
     Args:
-        record: What a checkpoint says of its run.
-        weights: What it has learned.
+        checkpoint: Its record, the name of its algorithm and its weights.
         trust: Modules of the user's own whose classes it may use.
-        checkpoint: What is checked before the weights are restored.
     """
+    record = checkpoint[KEY]
     words = [f"--trust={list(trust)}"] if trust else []
     if record["config"]["model"]["init_args"].get("batch_norm") == "transductive":
         words.append("--model.batch_norm=inductive")
     learner = made(record, words)
-    learner.module.on_load_checkpoint(checkpoint)
-    learner.module.load_state_dict(weights)
-    return LearnerSource(learner.module, learner.data, {"learner": record})
+    return LearnerSource(learner.module.restored(checkpoint), learner.data, {"learner": record})
 
 
 class LearnerHead(NamedTuple):

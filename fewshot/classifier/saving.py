@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import fewshot
+from fewshot.checkpoints import KEY
 from fewshot.classifier.estimate import HeldOut
 from fewshot.classifier.heads import LinearHead
 from fewshot.classifier.learners import learner_of
@@ -141,7 +142,7 @@ def _source(describe: dict[str, Any], weights: dict[str, torch.Tensor], trust: t
     if "learner" in describe:
         record = describe["learner"]
         algorithm = record["config"]["model"]["class_path"].rpartition(".")[2]
-        return learner_of(record, weights, trust, {"algorithm": algorithm, "state_dict": weights, "fewshot": record})
+        return learner_of({"algorithm": algorithm, "state_dict": weights, KEY: record}, trust)
     with without_weights(), TemporaryDirectory() as folder:
         if "config" in describe:  # timm makes networks of folders of what it calls config.json alone
             write_json(Path(folder, CONFIG), describe["config"])

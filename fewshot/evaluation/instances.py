@@ -16,7 +16,7 @@ from fewshot.evaluation.fingerprint import versions, weights
 from fewshot.evaluation.load import load
 from fewshot.evaluation.measure import Accelerator, Row, write_csv
 from fewshot.evaluation.plan import named, typed
-from fewshot.evaluation.without_trainer import batches_for_test, device_of, restored
+from fewshot.evaluation.without_trainer import batches_for_test, device_of
 from fewshot.files import make_folder, write_json
 from fewshot.metrics import summarised
 from fewshot.objectives import CLASSIFICATION
@@ -84,7 +84,7 @@ def remembering(path: Path, options: Sequence[str]) -> tuple[MANNModule, Episodi
         raise FewShotError(f"{module.title} reads no sequence: instances takes checkpoints of MANNModule")
     if module.outputs != data.spec.test_outputs:
         raise FewShotError(f"it was trained at {module.outputs} ways, and the data have {data.spec.test_outputs}")
-    return restored(module, read_checkpoint(path)), data
+    return module.restored(read_checkpoint(path)), data
 
 
 def by_instance(module: MANNModule, data: EpisodicDataModule) -> Tensor:

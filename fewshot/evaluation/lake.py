@@ -20,7 +20,7 @@ from fewshot.evaluation.fingerprint import versions, weights
 from fewshot.evaluation.load import load
 from fewshot.evaluation.measure import Accelerator, Row, write_csv
 from fewshot.evaluation.plan import named, tell_apart, typed
-from fewshot.evaluation.without_trainer import device_of, restored
+from fewshot.evaluation.without_trainer import device_of
 from fewshot.files import make_folder, write_json
 from fewshot.metrics import summarised
 from fewshot.objectives import CLASSIFICATION
@@ -142,7 +142,7 @@ def trained(path: Path, options: Sequence[str]) -> tuple[str, EpisodicModule, Om
         )
     checkpoint = read_checkpoint(path)
     _refuse_evaluation_characters(data, checkpoint.get(type(data).__qualname__))
-    return name, restored(module, checkpoint), data
+    return name, module.restored(checkpoint), data
 
 
 def _refuse_evaluation_characters(data: EpisodicDataModule, state: Any) -> None:

@@ -20,7 +20,7 @@ from fewshot.evaluation.measure import Accelerator, Row
 from fewshot.evaluation.plan import named, tell_apart, typed
 from fewshot.evaluation.reuse_report import EVERYTHING, NIL, Reuse, write_reuse
 from fewshot.evaluation.similarity import cca, linear_cka
-from fewshot.evaluation.without_trainer import batches_for_test, device_of, restored
+from fewshot.evaluation.without_trainer import batches_for_test, device_of
 from fewshot.files import finite, make_folder
 from fewshot.metrics import paired_difference, summarised
 from fewshot.objectives import CLASSIFICATION
@@ -94,7 +94,7 @@ def _trained(path: Path, options: Sequence[str]) -> tuple[str, AdaptingModule, E
             f"{module.title} takes no gradient steps: there is nothing to freeze. Ask MAML or a relative"
         )
     checkpoint = read_checkpoint(path)
-    return name, restored(module, checkpoint), data, checkpoint["global_step"]
+    return name, module.restored(checkpoint), data, checkpoint["global_step"]
 
 
 def _ask(module: AdaptingModule, data: EpisodicDataModule, compared: int, about: Row) -> Reuse:

@@ -1,34 +1,15 @@
 """What the evaluations share that ask a learner more than a Trainer's test does."""
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 
-from fewshot.algorithms import EpisodicModule
 from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
 from fewshot.errors import blaming
 from fewshot.evaluation.measure import Accelerator
 from fewshot.quiet import quietly
-
-Learner = TypeVar("Learner", bound=EpisodicModule)
-
-
-def restored(module: Learner, checkpoint: dict[str, Any]) -> Learner:
-    """A checkpoint's learner with what it has learned, in evaluation mode.
-
-    Args:
-        module: The learner with untrained weights, as :func:`load` makes it.
-        checkpoint: What :func:`fewshot.checkpoints.read_checkpoint` reads.
-
-    Raises:
-        FewShotError: If the checkpoint is of another learner or another network.
-    """
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
-    return module.eval()
 
 
 def batches_for_test(data: EpisodicDataModule, device: torch.device) -> Iterator[Episode]:
