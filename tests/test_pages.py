@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,11 +71,13 @@ def prepare(page: Path) -> None:
         Path(name).write_text(code)
 
 
-def run(words: list[str], steps: int) -> None:
-    """Runs what stands behind ``fewshot``, with few episodes and as many outer steps."""
+def run(words: list[str], steps: Counter[str]) -> None:
+    """Runs what stands behind ``fewshot``, with few episodes; counts the outer steps of each training."""
     if words[0] == "fit":
         small = tiny(config_path(value_of("--config", words))) if "--config" in words else TINY
-        main([*words, *small, f"--trainer.max_steps={steps}"])
+        name = value_of("--name" if "--name" in words else "--config", words)
+        steps[name] += 1  # a resumed run wants more of them
+        main([*words, *small, f"--trainer.max_steps={steps[name]}"])
     elif words[0] == "test":
         main([*words, "--data.test_episodes=4", "--trainer.enable_progress_bar=false"])
     elif words[0] in ("sweep", "compare", "reuse"):
@@ -117,15 +120,13 @@ def test_the_commands_and_the_python_of_a_page_work_in_their_order(page, tmp_pat
         for name in [name for name in sys.modules if name.partition(".")[0] == "my"]:
             monkeypatch.delitem(sys.modules, name)
     prepare(page)
-    steps = {}
-    for number, (program, *words) in enumerate(commands(page)):
+    steps: Counter[str] = Counter()
+    for program, *words in commands(page):
         if program == "tensorboard":
             serve_tensorboard(words)
         elif "gpu" not in words or torch.cuda.is_available():
             assert program == "fewshot"
-            run(words, number + 2)  # a resumed run wants more of them
-            if words[0] == "fit":
-                steps[value_of("--name" if "--name" in words else "--config", words)] = number + 2
+            run(words, steps)
     for code in python(page):
         exec(code.replace("shots=5", "shots=5, test_episodes=4"), {})
     for name, taken in steps.items():
