@@ -73,8 +73,8 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder that ``--folder`` names, if it is not there.
+def make_folder(folder: Path) -> Path:
+    """Makes the folder that ``--folder`` names, or one in it, if it is not there; returns it.
 
     Raises:
         FewShotError: If it cannot be.
@@ -83,3 +83,4 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FewShotError(f"--folder {folder} cannot be used: {error.strerror}") from None
+    return folder

@@ -14,6 +14,7 @@ from fewshot.data import SinusoidDataModule
 from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.measure import Row, shown
+from fewshot.files import make_folder
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import fits_grid, save
 from fewshot.studies.driver import best, config_of, draw, train
@@ -99,8 +100,7 @@ def family(
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
         parts: What to do.
     """
-    report = folder / "report"
-    report.mkdir(parents=True, exist_ok=True)
+    report = make_folder(folder / "report")
     tables: dict[str, str] = {}
     if "sinusoid" in parts:
         for name, options in SINUSOID.items():

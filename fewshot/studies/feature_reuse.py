@@ -9,6 +9,7 @@ from fewshot.evaluation.curves import folders_of
 from fewshot.evaluation.freezing import HEAD, NOTHING, up_to
 from fewshot.evaluation.measure import Row, drawn
 from fewshot.evaluation.reuse_report import EVERYTHING, NIL, Reuse, freezing_figure, plus_minus, similarity_figure
+from fewshot.files import make_folder
 from fewshot.objectives import BY_METRIC
 from fewshot.plots import Line, lines_figure, save
 from fewshot.studies.driver import best, config_of, draw, train
@@ -53,8 +54,7 @@ def feature_reuse(
         train(name, config_of("feature_reuse/maml", configs), options, folder, max_steps)
     train(SINUSOID, config_of("feature_reuse/sinusoid", configs), {}, folder, max_steps)
 
-    report = folder / "report"
-    report.mkdir(parents=True, exist_ok=True)
+    report = make_folder(folder / "report")
     characters = {"test_episodes": episodes, "test_queries": QUERIES, **place}
     tables: dict[str, str] = {}
     for shots in SHOTS:

@@ -9,6 +9,7 @@ from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
 from fewshot.evaluation.measure import Row
+from fewshot.files import make_folder
 from fewshot.objectives import CLASSIFICATION, NOT_FINITE
 from fewshot.studies.driver import best, config_of, draw, train
 from fewshot.studies.tables import markdown, write_tables
@@ -74,8 +75,7 @@ def homework(
         options = {f"model.{option}": value for option, value in changes.items()}
         train(name, config_of(config, configs), {**options, **place}, folder, max_steps)
     tested = test(folder, {"test_episodes": episodes, **({} if root is None else {"root": str(root)})})
-    report = folder / "report"
-    report.mkdir(parents=True, exist_ok=True)
+    report = make_folder(folder / "report")
     figures(folder, report)
     write_tables(report, "homework", tables(folder, tested))
 

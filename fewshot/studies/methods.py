@@ -9,6 +9,7 @@ from fewshot.evaluation import read_curve, reuse, sweep
 from fewshot.evaluation.measure import Row
 from fewshot.evaluation.report import KINDS
 from fewshot.evaluation.reuse_report import NIL
+from fewshot.files import make_folder
 from fewshot.plots import save
 from fewshot.studies.driver import best, config_of, train
 from fewshot.studies.figures import Figure, published, shown, write_figures
@@ -98,8 +99,7 @@ def methods(
     rows = {(name, ways): _tested(folder, name, ways, data) for name, own in TRAININGS.items() for ways in own.ways}
     measured = [_measured(name, row) for (name, _), own in rows.items() for row in own]
     measured += _nil(folder, data)
-    report = folder / "report"
-    report.mkdir(parents=True, exist_ok=True)
+    report = make_folder(folder / "report")
     write_figures(report / "measured.tsv", measured)
     save(methods_figure(published(), measured), report / "methods.png")
     tables = {"Accuracy": accuracy_table(published(), measured), "Costs": costs_table(folder, rows)}

@@ -5,6 +5,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from fewshot.evaluation import read_curve
+from fewshot.files import make_folder
 from fewshot.studies.driver import config_of, train
 from fewshot.studies.tables import markdown, write_tables
 
@@ -134,8 +135,7 @@ def recipes(
                 curve = read_curve(folder / "logs" / name, "val/accuracy")
                 found[measure].append(Trained(100 * curve.values[-1], curve.steps[-1], curve.minutes[-1]))
         tables[title] = table(found)
-    report = folder / "report"
-    report.mkdir(parents=True, exist_ok=True)
+    report = make_folder(folder / "report")
     write_tables(report, "recipes", tables)
 
 

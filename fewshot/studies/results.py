@@ -6,6 +6,7 @@ from pathlib import Path
 from fewshot.errors import FewShotError
 from fewshot.evaluation import sweep
 from fewshot.evaluation.measure import Row
+from fewshot.files import make_folder
 from fewshot.shipped import checkpoint_path
 from fewshot.studies.exported import Exported, Mode, exported
 from fewshot.studies.figures import Figure, published, write_figures
@@ -46,8 +47,7 @@ def results(
         if setting[0] in learner.ways
         for row in _test(learner, mode, *setting, folder, data)
     ]
-    report = folder / "report"
-    report.mkdir(parents=True, exist_ok=True)
+    report = make_folder(folder / "report")
     write_figures(report / "results.tsv", figures)
     write_tables(report, "results", {"Accuracy": results_table(learners, figures, published())})
     if repository is not None:
