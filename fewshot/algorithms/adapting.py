@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fewshot.algorithms.base import EpisodicModule
 from fewshot.episodes import Episode, Examples, Prediction
-from fewshot.errors import CannotDoError, FewShotError, at_least_one, positive
+from fewshot.errors import FewShotError, at_least_one, positive
 from fewshot.fast.chunks import largest_activation, tasks_at_once
 from fewshot.inner_loop import (
     Adapt,
@@ -130,13 +130,7 @@ class AdaptingModule(EpisodicModule):
                 float16.
         """
         super().setup(stage)
-        spec = self.data_spec
-        for ways in () if spec is None else (spec.outputs, spec.test_outputs):
-            if ways != self.outputs:
-                raise CannotDoError(
-                    f"{self.title}'s head has {self.outputs} outputs and cannot judge {ways}-way episodes: "
-                    f"train and test it at the same number of ways"
-                )
+        self.refuse_other_ways(self.outputs)
         if str(self.trainer.precision).startswith("16"):
             raise FewShotError(
                 f"{self.trainer.precision} cannot train {self.title}: inner gradients underflow in float16, and a "

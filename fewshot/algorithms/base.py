@@ -13,7 +13,7 @@ from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.independence import batch_layers, evaluating, moved_by_other_queries
 from fewshot.checkpoints import folder_to_give, model_options, not_finite, read_checkpoint
 from fewshot.episodes import DataSpec, Episode, Prediction
-from fewshot.errors import FewShotError, positive
+from fewshot.errors import CannotDoError, FewShotError, positive
 from fewshot.metrics import EpisodeStatistics, Summary
 from fewshot.networks import Embedding, without_weights
 from fewshot.objectives import OBJECTIVES, LossName
@@ -117,6 +117,20 @@ class EpisodicModule(LightningModule, ABC):
                 f"{type(self.trainer.datamodule).__name__} has other "  # type: ignore[attr-defined]
                 f"targets: choose a learner with --model.loss {spec.loss}, or other data"
             )
+
+    def refuse_other_ways(self, outputs: int) -> None:
+        """For learners of as many classes as their head has outputs.
+
+        Raises:
+            CannotDoError: If the episodes have another number of classes.
+        """
+        spec = self.data_spec
+        for ways in () if spec is None else (spec.outputs, spec.test_outputs):
+            if ways != outputs:
+                raise CannotDoError(
+                    f"{self.title}'s head has {outputs} outputs and cannot judge {ways}-way episodes: train and test "
+                    "it at the same number of ways"
+                )
 
     def on_train_batch_start(self, episode: Episode, batch_idx: int) -> None:
         """Tells networks of the batch, and tries the learner's word before the first one: see :meth:`verify`."""

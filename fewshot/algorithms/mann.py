@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.metric import MetricModule
 from fewshot.episodes import Episode, Examples
-from fewshot.errors import CannotDoError, FewShotError, at_least_one, in_range, positive
+from fewshot.errors import FewShotError, at_least_one, in_range, positive
 from fewshot.networks import Embedding
 
 
@@ -166,12 +166,7 @@ class MANNModule(MetricModule):
             FewShotError: If the episodes have another number of classes than the labels that are shown.
         """
         super().setup(stage)
-        for ways in () if self.data_spec is None else (self.data_spec.outputs, self.data_spec.test_outputs):
-            if ways != self.outputs:
-                raise CannotDoError(
-                    f"MANN is shown labels of {self.outputs} ways and cannot judge {ways}-way episodes: train and test "
-                    "it at the same number of ways"
-                )
+        self.refuse_other_ways(self.outputs)
 
     def compare(self, support: Examples, queries: Tensor) -> Tensor:
         """Reads the support set, and then each query from the same memory."""

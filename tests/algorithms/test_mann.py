@@ -122,7 +122,7 @@ def test_the_accuracy_at_each_instance_of_a_class(monkeypatch):
 
 def test_other_ways_are_refused(tmp_path, fails):
     place = [f"--trainer.default_root_dir={tmp_path}", "--trainer.logger=false"]
-    message = "MANN is shown labels of 5 ways and cannot judge 7-way episodes: train and test it at the same number"
+    message = "MANN's head has 5 outputs and cannot judge 7-way episodes: train and test it at the same number"
     words = ["--model=MANNModule", "--model.network=Conv4", *PLACES, *SMALL_NETWORK, "--data=GlyphsDataModule"]
     assert message in fails("fit", *words, *place, *TINY, "--data.test_ways=7")
 
