@@ -207,7 +207,7 @@ def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
-    quoted = re.findall(r"`((?:benchmarks|configs|docs|fewshot|tests)/[\w/.]*\w)`", text(page))
+    quoted = re.findall(r"(?<![\w/(.])((?:benchmarks|configs|docs|fewshot|tests)/[\w/.]*\w)[`\s:,]", text(page))
     assert not [name for name in quoted if not (REPOSITORY / name).exists()]
 
 
