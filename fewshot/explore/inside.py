@@ -10,23 +10,13 @@ from torch.func import functional_call
 
 from fewshot.algorithms import AdaptingModule, MetricModule
 from fewshot.algorithms.protonet import prototypes
-from fewshot.data import ImageEpisodes
 from fewshot.episodes import Episode, Examples
-from fewshot.explore.shelf import Characters, Learner
+from fewshot.explore.shelf import Learner
 from fewshot.networks import per_step_tables, rows_of_step
 
-WAYS, SHOTS, QUERIES, MOST_STEPS = 5, 1, 3, 10
+WAYS, QUERIES, MOST_STEPS = 5, 3, 10
 EPISODES = 600
 """To choose from."""
-
-
-def episode_of(characters: Characters, number: int, ways: int = WAYS) -> Episode:
-    """One test episode, ``[1, n, 1, 28, 28]`` of 0 to 1; a number stands for the same one in every visit."""
-    data = ImageEpisodes(
-        characters.store, split="test", ways=ways, shots=SHOTS, queries=QUERIES, length=1, first=number % EPISODES
-    )
-    support, query, classes = data[0]
-    return Episode(support._replace(x=support.x / 255), query._replace(x=query.x / 255), classes)
 
 
 @dataclass(frozen=True)

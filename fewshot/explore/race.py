@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from fewshot.data import ImageEpisodes
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
 from fewshot.explore.shelf import Characters, Learner
@@ -88,14 +87,11 @@ class Race:
 
     def next(self) -> None:
         """Asks the next question."""
-        number, self.given = int(self.rng.integers(MANY)), {}
-        episodes = ImageEpisodes(
-            self.characters.store, split="test", ways=self.ways, shots=1, queries=1, length=1, first=number
-        )
-        support, query, classes = episodes[0]
+        self.given = {}
+        episode = self.characters.episode(int(self.rng.integers(MANY)), self.ways, queries=1)
         answer = int(self.rng.integers(self.ways))
-        one = Examples(query.x[:, [answer]] / 255, query.y[:, [answer]])
-        self.trial = Trial(Episode(support._replace(x=support.x / 255), one, classes), answer)
+        one = Examples(episode.query.x[:, [answer]], episode.query.y[:, [answer]])
+        self.trial = Trial(episode._replace(query=one), answer)
 
     def answer(self, choice: int) -> None:
         """Takes the visitor's answer, and lets the learners answer, too.

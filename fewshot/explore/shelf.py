@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fewshot.algorithms import AdaptingModule, EpisodicModule, MAMLModule, MetricModule
 from fewshot.checkpoints import KEY, read_checkpoint
-from fewshot.data import GlyphsDataModule, ImageDataModule, ImageStore
+from fewshot.data import GlyphsDataModule, ImageDataModule, ImageEpisodes, ImageStore
 from fewshot.episodes import Episode, Examples
 from fewshot.errors import FewShotError
 from fewshot.evaluation.load import load
@@ -113,6 +113,12 @@ class Characters(NamedTuple):
     store: ImageStore
     kind: str
     warning: str = ""
+
+    def episode(self, number: int, ways: int, queries: int) -> Episode:
+        """The one-shot test episode of a number, ``[1, n, 1, 28, 28]`` of 0 to 1: the same one every time."""
+        episodes = ImageEpisodes(self.store, split="test", ways=ways, shots=1, queries=queries, length=1, first=number)
+        support, query, classes = episodes[0]
+        return Episode(support._replace(x=support.x / 255), query._replace(x=query.x / 255), classes)
 
 
 @dataclass(frozen=True)

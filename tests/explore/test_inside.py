@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from fewshot.algorithms.protonet import distances
-from fewshot.explore.inside import Inside, embeddings, episode_of
+from fewshot.explore.inside import Inside, embeddings
 from fewshot.explore.tabs.inside import InsideTab
 
 
 @pytest.fixture
 def episode(shelf):
-    return episode_of(shelf.characters, 3)
+    return shelf.characters.episode(3, ways=5, queries=3)
 
 
 @pytest.mark.parametrize("name", ["MAML", "ProtoNet"])

@@ -8,7 +8,7 @@ from bokeh.palettes import Greys256
 from bokeh.plotting import figure
 
 from fewshot.errors import FewShotError
-from fewshot.explore.inside import EPISODES, MOST_STEPS, QUERIES, WAYS, Inside, episode_of
+from fewshot.explore.inside import EPISODES, MOST_STEPS, QUERIES, WAYS, Inside
 from fewshot.explore.race import pixels
 from fewshot.explore.shelf import Shelf
 from fewshot.explore.tabs.look import COLOURS, RIGHT, WRONG, below, explained, ink, plot, side_by_side
@@ -53,7 +53,7 @@ class InsideTab:
         learner = self.able.get(str(self.learner.value))
         if learner is None:
             raise FewShotError("there is no such learner")
-        self.episode = episode_of(self.shelf.characters, int(self.number.value or 0))
+        self.episode = self.shelf.characters.episode(int(self.number.value or 0) % EPISODES, WAYS, QUERIES)
         self.inside = Inside.of(learner, self.episode)
         everything = np.concatenate([self.inside.support, self.inside.queries], axis=1)
         for axis, end in zip((self.plane.x_range, self.plane.y_range), range(2)):
