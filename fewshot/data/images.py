@@ -148,7 +148,7 @@ class ImageDataModule(EpisodicDataModule):
             queries=self.queries if train else self.test_queries,
             length=self.meta_batch_size if length is None else length,
             first=first,
-            seed=self.train_seed if split == "train" else self.seed,
+            seed=self.train_seed if train else self.seed,
             within_groups=self.within_groups if train else self.test_within_groups,
             remedy=self.more_classes(split),
         )

@@ -140,7 +140,7 @@ class SinusoidDataModule(EpisodicDataModule):
             queries=self.queries if train else self.test_queries,
             length=self.meta_batch_size if length is None else length,
             first=first,
-            seed=self.train_seed if split == "train" else self.seed,
+            seed=self.train_seed if train else self.seed,
             dtype=self.dtype,
         )
 
