@@ -53,7 +53,7 @@ def test_the_command_of_a_checkpoint_is_that_of_its_training(row, capsys):
         assert {name: typed[part]["init_args"][name] for name in theirs} == theirs
 
 
-def tested(file: str, root: Path, folder: Path, *options: str) -> Mapping[str, Any]:
+def report_of(file: str, root: Path, folder: Path, *options: str) -> Mapping[str, Any]:
     """What ``fewshot test`` reports of a checkpoint."""
     main(["test", f"--ckpt_path=pretrained/{file.removesuffix('.ckpt')}", f"--data.root={root}", *options,
           "--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={folder}"])  # fmt: skip
@@ -64,7 +64,7 @@ def tested(file: str, root: Path, folder: Path, *options: str) -> Mapping[str, A
 
 @pytest.mark.parametrize("file", sorted(EXACT))
 def test_a_pretrained_checkpoint_is_as_good_as_its_table_says(file, real_omniglot, tmp_path):
-    report = tested(file, real_omniglot, tmp_path)
+    report = report_of(file, real_omniglot, tmp_path)
     mean, ci95 = TABLE[file]
     assert report["episodes"] == 600
     # The same episodes: nothing but rounding may differ, a few of 15,000 queries. The interval is much wider.
@@ -74,7 +74,7 @@ def test_a_pretrained_checkpoint_is_as_good_as_its_table_says(file, real_omniglo
 
 @pytest.mark.parametrize("file", sorted(set(TABLE) - EXACT))
 def test_a_pretrained_checkpoint_is_about_as_good_on_the_first_episodes(file, real_omniglot, tmp_path):
-    report = tested(file, real_omniglot, tmp_path, f"--data.test_episodes={FIRST}")
+    report = report_of(file, real_omniglot, tmp_path, f"--data.test_episodes={FIRST}")
     mean, ci95 = TABLE[file]
     # The first are drawn alike with the others, so the interval is wider by the root of their share.
     assert abs(100 * report["accuracy"] - mean) < ci95 * (600 / FIRST) ** 0.5

@@ -52,7 +52,7 @@ class Exported(NamedTuple):
     Attributes:
         method: What the field calls it.
         year: When it was published.
-        checkpoint: Its name, which ends with the ways and shots of its training.
+        checkpoint: Its name, which ends with the ways and shots of its tests.
         ways: At which it can be tested.
         modes: How it is tested.
         trained: For how long.
