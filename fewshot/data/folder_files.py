@@ -135,7 +135,7 @@ def load_pictures(listing: Listing, cache: Path, size: int, channels: int) -> Ke
         cached, file, key, lambda notes: decode(listing, size, channels, notes), pictures * channels * size * size
     )
     kept = made()
-    tried = [_read(listing.root / name, size, channels) for name in kept.notes["unreadable"]]
+    tried = (_read(listing.root / name, size, channels) for name in kept.notes["unreadable"])
     if any(isinstance(picture, np.ndarray) for picture in tried):
         forget(file)  # as after a change of permissions, of which size and time say nothing
         kept = made()
