@@ -104,6 +104,41 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
+def refuse_another(checkpoint: dict[str, Any], algorithm: str, title: str, state: Mapping[str, Tensor]) -> None:
+    """Refuses the checkpoint of another algorithm or another network, and weights that are not finite.
+
+    Args:
+        checkpoint: What :func:`read_checkpoint` reads.
+        algorithm: The name of the learner's class.
+        title: What to call the learner.
+        state: Its weights, whose shapes are compared.
+
+    Raises:
+        FewShotError: With the first difference.
+    """
+    theirs = checkpoint.get("algorithm", "no algorithm of fewshot")
+    if theirs != algorithm:
+        raise FewShotError(f"the checkpoint holds {theirs}, not {algorithm}: test or resume it as that")
+    saved, own = (
+        {name: tuple(value.shape) for name, value in weights.items()} for weights in (checkpoint["state_dict"], state)
+    )
+    for name in [*own, *saved]:
+        there, here = saved.get(name), own.get(name)
+        if name == "network.head.weight" and there and here and there[1:] == here[1:] and there != here:
+            raise FewShotError(
+                f"{title}'s head has {there[0]} outputs in the checkpoint and {here[0]} here: keep the "
+                "--data.ways and --data.test_ways of its training"
+            )
+        if there != here:
+            raise FewShotError(
+                f"the checkpoint is of another network: {name} has shape {there or 'none'} there and "
+                f"{here or 'none'} here. Keep the checkpoint's network and --data.ways" + folder_to_give(checkpoint)
+            )
+    wild = not_finite(checkpoint["state_dict"])
+    if wild:
+        raise FewShotError(f"the checkpoint's {wild} is not finite: its training diverged, and it has no figures")
+
+
 def model_options(checkpoint: dict[str, Any], trusted: Collection[str] = (), **changes: Any) -> dict[str, Any]:
     """The class and the options of a checkpoint's learner, as jsonargparse takes them, some of them changed.
 

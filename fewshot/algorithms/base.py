@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fewshot.algorithms.gradients import OuterStep
 from fewshot.algorithms.independence import batch_layers, evaluating, moved_by_other_queries
-from fewshot.checkpoints import folder_to_give, model_options, not_finite, read_checkpoint
+from fewshot.checkpoints import model_options, read_checkpoint, refuse_another
 from fewshot.episodes import DataSpec, Episode, Prediction
 from fewshot.errors import CannotDoError, FewShotError, positive
 from fewshot.metrics import EpisodeStatistics, Summary
@@ -279,23 +279,4 @@ class EpisodicModule(LightningModule, ABC):
         Raises:
             FewShotError: With the first difference.
         """
-        theirs = checkpoint.get("algorithm", "no algorithm of fewshot")
-        if theirs != type(self).__name__:
-            raise FewShotError(f"the checkpoint holds {theirs}, not {type(self).__name__}: test or resume it as that")
-        saved = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
-        own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
-        for name in [*own, *saved]:
-            there, here = saved.get(name), own.get(name)
-            if name == "network.head.weight" and there and here and there[1:] == here[1:] and there != here:
-                raise FewShotError(
-                    f"{self.title}'s head has {there[0]} outputs in the checkpoint and {here[0]} here: keep the "
-                    "--data.ways and --data.test_ways of its training"
-                )
-            if there != here:
-                raise FewShotError(
-                    f"the checkpoint is of another network: {name} has shape {there or 'none'} there and "
-                    f"{here or 'none'} here. Keep the checkpoint's network and --data.ways" + folder_to_give(checkpoint)
-                )
-        wild = not_finite(checkpoint["state_dict"])
-        if wild:
-            raise FewShotError(f"the checkpoint's {wild} is not finite: its training diverged, and it has no figures")
+        refuse_another(checkpoint, type(self).__name__, self.title, self.state_dict())
