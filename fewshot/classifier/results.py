@@ -1,5 +1,6 @@
 """What is said of predictions: as JSON, and on screen."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,17 +92,27 @@ def tell(classifier: FewShotClassifier, rows: Sequence[Row], support: Sequence[s
 
 def _table(rows: Sequence[Row]) -> Table:
     rejects = any(row.get("known") is not None for row in rows)
-    table = Table(show_header=True)
+    folder = _shared_folder(rows)
+    table = Table(title=f"pictures in {folder}" if folder else None)
     for title in ("file", "class", "probability", "second class", *(["known"] if rejects else [])):
         table.add_column(title, overflow="fold")
     for row in rows[:MOST_SHOWN]:
+        name = os.path.relpath(row["file"], folder) if folder else row["file"]
         if "error" in row:
-            table.add_row(row["file"], "cannot be read")
+            table.add_row(name, "cannot be read")
             continue
         second = f"{row['second_class']} {row['second_probability']:.2f}"
         known = ["yes" if row["known"] else "no"] if rejects else []
-        table.add_row(row["file"], str(row["class"]), f"{row['probability']:.2f}", second, *known)
+        table.add_row(name, str(row["class"]), f"{row['probability']:.2f}", second, *known)
     return table
+
+
+def _shared_folder(rows: Sequence[Row]) -> str:
+    """The deepest folder that all pictures lie in, as its path was given; empty if there is none."""
+    try:
+        return os.path.commonpath([os.path.dirname(row["file"]) for row in rows])
+    except ValueError:  # some paths are absolute, some are not
+        return ""
 
 
 def _estimate(classifier: FewShotClassifier) -> str:

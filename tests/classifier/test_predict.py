@@ -182,7 +182,10 @@ def test_what_cannot_be_read_is_reported_and_the_rest_done(support, query, capsy
     assert last["class"] in SHAPES
     assert broken["class"] == broken["probability"] == ""
     assert broken["error"] == "it is empty, damaged or of a kind that Pillow does not know"
-    assert "1 of 3 pictures cannot be read: new/b.png." in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "pictures in new" in shown
+    assert "│ b.png │ cannot be read │" in shown
+    assert "1 of 3 pictures cannot be read: new/b.png." in shown
     (only,) = predict("--support", support.folder, "--query=new/b.png")
     assert not Path("out/contact_sheet.png").exists()  # of other pictures
     assert "contact_sheet" not in capsys.readouterr().out
