@@ -18,7 +18,7 @@ from fewshot.translations import translate
 from fewshot.trust import options_of
 
 KEY = "fewshot"
-"""Where a checkpoint keeps the version, the run's name, its ``model`` and ``data`` options, and the head's outputs."""
+"""Where a checkpoint keeps the version, the run's name, its options, and the number of the head's outputs."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -130,9 +130,11 @@ def refuse_another(checkpoint: dict[str, Any], algorithm: str, title: str, state
                 "--data.ways and --data.test_ways of its training"
             )
         if there != here:
+            backbone = backbone_folder(checkpoint)
+            give = f", and give the folder of its backbone: --model.network.backbone {backbone}" if backbone else ""
             raise FewShotError(
                 f"the checkpoint is of another network: {name} has shape {there or 'none'} there and "
-                f"{here or 'none'} here. Keep the checkpoint's network and --data.ways" + folder_to_give(checkpoint)
+                f"{here or 'none'} here. Keep the checkpoint's network and --data.ways{give}"
             )
     wild = not_finite(checkpoint["state_dict"])
     if wild:
@@ -153,13 +155,12 @@ def model_options(checkpoint: dict[str, Any], trusted: Collection[str] = (), **c
     return {"class_path": model["class_path"], "init_args": {**model["init_args"], **outputs, **changes}}
 
 
-def folder_to_give(checkpoint: dict[str, Any]) -> str:
-    """The rest of a sentence on what to give, if the checkpoint's backbone is a folder, which it may not name."""
+def backbone_folder(checkpoint: dict[str, Any]) -> str | None:
+    """The folder of the checkpoint's backbone, if it is of one: a checkpoint may not name what is read."""
     network = checkpoint[KEY]["config"]["model"]["init_args"].get("network")
     options = network.get("init_args") if isinstance(network, dict) else None
     backbone = options.get("backbone") if isinstance(options, dict) else None
-    is_path = isinstance(backbone, str) and "/" in backbone
-    return f", and give the folder of its backbone: --model.network.backbone {backbone}" if is_path else ""
+    return backbone if isinstance(backbone, str) and "/" in backbone else None
 
 
 class SafeCheckpointIO(TorchCheckpointIO):

@@ -100,9 +100,10 @@ class ReptileModule(AdaptingModule):
         """The minibatch of each inner step: the classes in turn, round and round."""
         count = support.y.shape[1]
         size = min(self.inner_batch_size or count, count)
-        ways = self.outputs if support.y.ndim == 2 else 1
-        in_turn = torch.arange(count, device=support.y.device).view(ways, -1).t().flatten()
         places = torch.arange(size, device=support.y.device)
+        labels = support.y[0] if support.y.ndim == 2 else support.y.new_zeros(count)  # in regression there are none
+        before = (labels == labels[:, None]).tril(-1).sum(1)  # examples of the same class
+        in_turn = (before * (labels.max() + 1) + labels).argsort()
 
         def minibatch(step: int, *_: Any) -> Examples:
             some = in_turn[(step * size + places) % count]

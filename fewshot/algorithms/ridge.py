@@ -41,7 +41,8 @@ class RidgeModule(MetricModule):
     https://arxiv.org/abs/1805.08136. The targets are the one-hot labels. Learned with the embedding are the logarithm
     of the regulariser λ, and the scale and the shift that make logits of the regression's outputs.
     Deviations: the embedding is whatever network is given, not the paper's, which is wider and takes the features of
-    two layers. The shift is the same for all classes, as in the paper, so cross-entropy does not move it.
+    two layers. The shift is the same for all classes, as in the paper, so cross-entropy does not move it. The authors'
+    code solves for an intercept of each class, too, and its λ is for each example; this one is for all together.
 
     Args:
         network: The embedding network. Its batch norm has to keep running statistics

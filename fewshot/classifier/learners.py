@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fewshot.algorithms import AdaptingModule, EpisodicModule, MetricModule
-from fewshot.checkpoints import KEY, read_checkpoint
+from fewshot.checkpoints import KEY, backbone_folder, read_checkpoint
 from fewshot.classifier.heads import Head
 from fewshot.classifier.sources import Picture, Source
 from fewshot.data import EpisodicDataModule, ImageDataModule
@@ -70,9 +70,19 @@ def learner_of(checkpoint: dict[str, Any], trust: tuple[str, ...]) -> Source:
     Args:
         checkpoint: Its record, the name of its algorithm and its weights.
         trust: Modules of the user's own whose classes it may use.
+
+    Raises:
+        FewShotError: If its network is a backbone in a folder.
     """
     record = checkpoint[KEY]
+    if folder := backbone_folder(checkpoint):
+        raise FewShotError(
+            f"the learner's network is the backbone in {folder}, which is not in its checkpoint: it can be tested by "
+            f"fewshot test, but not be used here. Use the backbone itself: --backbone {folder}"
+        )
     words = [f"--trust={list(trust)}"] if trust else []
+    if record["config"]["data"]["init_args"].get("split") == "file":
+        words.append("--data.split=random")  # the files are not known, and only the kind of its images matters here
     if record["config"]["model"]["init_args"].get("batch_norm") == "transductive":
         words.append("--model.batch_norm=inductive")
     learner = made(record, words)

@@ -77,6 +77,8 @@ def predict(
         raise FewShotError(
             "--classifier brings its backbone and head along: leave out --ckpt_path, --backbone, --head, --tune"
         )
+    if ckpt_path is not None and backbone != EMBEDDED:
+        raise FewShotError("--ckpt_path brings its network along: leave out --backbone")
     if reject is not None and not 0 < reject < 1:
         raise FewShotError(f"--reject must be between 0 and 1, not {reject}")
     support, classifier, save, onnx, folder = map(_from_home, (support, classifier, save, onnx, folder))

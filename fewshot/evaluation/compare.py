@@ -69,7 +69,9 @@ def compare(
         raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
     pairs = paired(by_recipe(rows))
     if not pairs:
-        raise FewShotError("there are no two learners to compare: those that are left are trainings of one recipe")
+        left = list(dict.fromkeys(row["name"] for row in rows))
+        why = "is left" if len(left) == 1 else "are trainings of one recipe"
+        raise FewShotError(f"there are no two learners to compare: {', '.join(left)} {why}")
     write_json(folder / "compare.json", pairs)
     write_csv(folder / "compare.csv", pairs, list(pairs[0]))
     written = "compare.json, compare.csv"

@@ -132,9 +132,9 @@ def read_run(run: str | Path, tag: str) -> dict[str, Curve]:
         end = min(starts[number:], default=inf)
         for name, curve in scalars.items():
             if name == tag or name.startswith(f"{tag}/"):
-                whole = read.setdefault(name, Curve([], [], []))
                 for step, value, minutes in zip(*curve):
                     if step <= end and (step > start or start == 0):
+                        whole = read.setdefault(name, Curve([], [], []))
                         whole.steps.append(step)
                         whole.values.append(value)
                         whole.minutes.append(before + minutes)

@@ -100,7 +100,8 @@ def _without(points: Sequence[Point], left_out: Mapping[str, CannotDoError]) -> 
         raise next(iter(left_out.values()))
     for point in points:
         if point.key in left_out:
-            console().print(f"Left out: {point.knob} = {point.value} of {left_out[point.key]}", soft_wrap=True)
+            where = f"{point.knob} = {point.value} of " if point.knob else ""
+            console().print(f"Left out: {where}{left_out[point.key]}", soft_wrap=True)
     return kept
 
 

@@ -37,7 +37,7 @@ class Point(NamedTuple):
         knob: What is varied; ``None`` if nothing.
         value: Its value.
         options: The words that one would type after ``fewshot test``.
-        recipe: Fingerprint of the options, but for the seed of the training.
+        recipe: Fingerprint of the options of the training, but for the seed of its episodes.
         training: That seed.
         key: Fingerprint of weights, options, data and version: a result with the same one is the same.
     """
@@ -150,7 +150,8 @@ class _Described(NamedTuple):
     options: str  # all of them
     episodes: dict[str, Any]  # what decides which episodes a test sees
     content: str  # fingerprint of their examples
-    seed: int  # of its training's episodes, if that had none of its own
+    recipe: str  # fingerprint of its training's options, but for the seed of the episodes
+    seed: int  # that seed
 
 
 def _points(paths: Sequence[Path], knob: str | None, value: int | None, options: list[str]) -> list[Point]:
@@ -169,10 +170,7 @@ def _points(paths: Sequence[Path], knob: str | None, value: int | None, options:
         parts = [one.options, repr(one.episodes), one.content, __version__]
         hashes = (hashlib.sha256(part).digest() for part in (path.read_bytes(), *(part.encode() for part in parts)))
         key = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
-        recipe = json.loads(one.options)
-        training = recipe["data"]["init_args"].pop("train_seed", None)
-        training = one.seed if training is None else training
-        points.append(Point(name, path, knob, value, options, digest(recipe), training, key))
+        points.append(Point(name, path, knob, value, options, one.recipe, one.seed, key))
     return points
 
 
@@ -184,5 +182,7 @@ def _describe(path: Path, options: list[str]) -> _Described:
         data.prepare_data()
         data.setup("test")
     episodes = data.describe()
-    seed = record["config"]["data"]["init_args"].get("seed", episodes["seed"])
-    return _Described(name, resolved, episodes, getattr(data, "content", ""), seed)
+    training = {**record["config"]["data"]["init_args"]}
+    own, seed = training.pop("train_seed", None), training.get("seed", episodes["seed"])
+    recipe = digest([record["config"]["model"], training, record.get("trainer")])
+    return _Described(name, resolved, episodes, getattr(data, "content", ""), recipe, seed if own is None else own)

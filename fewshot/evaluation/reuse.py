@@ -12,7 +12,7 @@ from fewshot.algorithms import AdaptingModule
 from fewshot.checkpoints import read_checkpoint
 from fewshot.data import EpisodicDataModule
 from fewshot.episodes import Episode
-from fewshot.errors import FewShotError
+from fewshot.errors import FewShotError, at_least_one
 from fewshot.evaluation.freezing import HEAD, NOTHING, blocks, frozen_parts, nil, partial_loop
 from fewshot.evaluation.layers import before_and_after
 from fewshot.evaluation.load import load
@@ -67,6 +67,7 @@ def reuse(
     """
     if not ckpt_paths:
         raise FewShotError("no checkpoint to ask: give some, as in --ckpt_paths [a.ckpt,b.ckpt]")
+    at_least_one(similarity_episodes=similarity_episodes)
     make_folder(folder)
     device = device_of(accelerator)
     paths = [checkpoint_path(path) for path in ckpt_paths]
@@ -99,6 +100,8 @@ def _trained(path: Path, options: Sequence[str]) -> tuple[str, AdaptingModule, E
 
 def _ask(module: AdaptingModule, data: EpisodicDataModule, compared: int, about: Row) -> Reuse:
     """Both tables of one learner, but for its name."""
+    if data.episodes["test"] < 2:
+        raise FewShotError("one episode tells nothing of a difference: set --data.test_episodes to more than 1")
     parts = blocks(module.network)
     variants = frozen_parts(parts, list(module.adapted_parameters()))
     scores: dict[str, list[float]] = defaultdict(list)

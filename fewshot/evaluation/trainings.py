@@ -15,8 +15,9 @@ from fewshot.metrics import difference_of_means
 def by_recipe(rows: Sequence[Row]) -> list[Row]:
     """A row per recipe and value, in the order of the first of each.
 
-    Trainings of one recipe have the same options of model and data, but for ``--data.train_seed``; the same seed twice
-    is no other training. Their scores per episode are averaged; ``trainings`` holds those of each.
+    Trainings of one recipe have the same options of model and data, but for ``--data.train_seed``, and the same length,
+    precision, clipping and accumulation of gradients; the same seed twice is no other training. Their scores per
+    episode are averaged; ``trainings`` holds those of each.
 
     Args:
         rows: One per checkpoint and value.

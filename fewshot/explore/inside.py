@@ -63,7 +63,7 @@ def embeddings(learner: Learner, episode: Episode, steps: int) -> Tensor:
     module = learner.module
     if isinstance(module, MetricModule):
         with torch.no_grad():
-            return module.network(images)[None]
+            return module.features(images)[None]
     assert isinstance(module, AdaptingModule)
     features, supports = module.network.features, episode.support.y.shape[1]
     statistics = supports if module.batch_norm == "inductive" else None

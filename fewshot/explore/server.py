@@ -51,6 +51,8 @@ def make_server(shelf: Shelf, address: str, port: int) -> Server:
         if error.errno == errno.EADDRINUSE:
             raise FewShotError(f"port {port} is taken: give another, as in --port {port % 65535 + 1}") from None
         raise FewShotError(f"nothing can be served at {address}:{port} ({error.strerror or error})") from None
+    except ValueError:  # of Bokeh, which knows no IPv6, and of names that cannot be
+        raise FewShotError(f"--address {address!r} is neither an IPv4 address nor a name: try 0.0.0.0") from None
     server.start()  # or else nobody who has left is ever forgotten
     return server
 
@@ -59,12 +61,12 @@ def names(address: str) -> set[str]:
     """What a browser may call the server: pages from elsewhere are not let in."""
     if address in LOCAL:
         return set(LOCAL)
-    return {address, *LOCAL, link_name(address)}
+    return {name.lower() for name in (address, *LOCAL, link_name(address))}  # as browsers spell it
 
 
 def link_name(address: str) -> str:
     """What to call the server in a link: an address that stands for all of the machine's is none to go to."""
-    return socket.gethostname() if address in ("0.0.0.0", "::", "") else address
+    return socket.gethostname() if address == "0.0.0.0" else address
 
 
 def serve(shelf: Shelf, address: str, port: int, show: bool) -> None:

@@ -61,7 +61,7 @@ class Conv4(Embedding):
 
     def forward(self, x: Tensor, support_size: int | None = None) -> Tensor:
         """Embeds images ``[n, C, H, W]`` as ``[n, out_features]``."""
-        check_images(x, self.in_channels)
+        check_images(x, self.in_channels, least=16 if isinstance(self.pool, nn.MaxPool2d) else 1)
         for convolution, norm in zip(self.convolutions, self.norms):
             x = torch.relu(self.pool(norm(convolution(x), support_size)))  # the other way round is the same, and dearer
         if self.cells == 1:

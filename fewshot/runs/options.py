@@ -23,6 +23,9 @@ COMPARED = (
 )  # fmt: skip
 """The options that a table of hyperparameters has columns for; all of them are in its text."""
 
+TRAINER = ("max_steps", "precision", "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches")
+"""The options of the Trainer that make another recipe of a training."""
+
 
 def flat(options: Any, prefix: str = "") -> dict[str, Any]:
     """Nested options as ``{"data.ways": 5, ...}``, as they are typed."""
@@ -106,9 +109,14 @@ class SaveOptions(SaveConfigCallback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Lets the checkpoint know its model and its data."""
-        record = {"version": __version__, "name": self.config.name, "config": self._options}
         outputs = getattr(pl_module, "outputs", None)
-        checkpoint[KEY] = {**record, "outputs": outputs if isinstance(outputs, int) else None}
+        checkpoint[KEY] = {
+            "version": __version__,
+            "name": self.config.name,
+            "config": self._options,
+            "trainer": {name: self.config.trainer[name] for name in TRAINER},
+            "outputs": outputs if isinstance(outputs, int) else None,
+        }
 
     @cached_property
     def _options(self) -> dict[str, Any]:

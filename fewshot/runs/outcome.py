@@ -13,7 +13,7 @@ from fewshot.runs.words import value_of, without
 from fewshot.signals import Stopped
 from fewshot.trust import trusted_by
 
-KEPT_WORDS = ("--data.root", "--trust")
+KEPT_WORDS = ("--data.root", "--data.split_dir", "--model.network.backbone", "--trust")
 """What a checkpoint does not know, and a test needs again."""
 
 

@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+from fewshot.errors import in_range
 from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
@@ -70,6 +72,7 @@ def homework(
         episodes: Test episodes.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
+    in_range(2, inf, episodes=episodes)
     place = {} if root is None else {"data.root": str(root)}
     for name, (config, changes) in RUNS.items():
         options = {f"model.{option}": value for option, value in changes.items()}

@@ -77,6 +77,9 @@ def test_an_inner_step_takes_the_classes_in_turn():
     assert draw(0).y.tolist() == [[0, 1, 2, 0]]
     everything = reptile(inner_batch_size=10).draw(numbered)  # more than there are
     assert everything(1).x.flatten().tolist() == [0, 2, 4, 1, 3, 5]
+    # Of a class there may be fewer, and there may be fewer classes than outputs.
+    uneven = numbered._replace(y=torch.tensor([[0, 1, 1, 0, 1, 1]]))
+    assert reptile(inner_batch_size=6).draw(uneven)(0).x.flatten().tolist() == [0, 1, 3, 2, 4, 5]
 
 
 def put(values: list[Tensor], network: nn.Module) -> None:

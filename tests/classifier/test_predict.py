@@ -252,6 +252,8 @@ def test_options_that_make_no_sense_are_told_in_one_line(support, query, fails, 
     assert "svm" in head
     assert "nearest-mean" in head
     assert "a backbone has no head of its own" in fails("predict", given, asked, "--head=learner")
+    both = fails("predict", given, asked, "--ckpt_path=pretrained/maml_5w1s", "--backbone=resnet18")
+    assert both == "--ckpt_path brings its network along: leave out --backbone"
     assert fails("predict", given, asked, "--reject=1") == "--reject must be between 0 and 1, not 1.0"
     assert "there is no checkpoint file 'mine.ckpt'" in fails("predict", given, asked, "--ckpt_path=mine.ckpt")
     for number, file in enumerate(support.files[::SHOTS]):

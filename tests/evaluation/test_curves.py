@@ -42,7 +42,7 @@ def write_start(run: Path, number: int, started_at: int, validated: list[int], r
     """The log of one start of a run that takes a minute per outer step."""
     folder = run / "fit" / f"version_{number}"
     with SummaryWriter(str(folder)) as writer:
-        for step in range(started_at, validated[-1] + 1, 50):
+        for step in range(started_at, max(validated, default=started_at) + 1, 50):
             writer.add_scalar("train/loss" if step > started_at else "train/started_at", step, step, walltime=60 * step)
         for step in validated:
             writer.add_scalar("val/accuracy", number, step, walltime=60 * step)
@@ -73,6 +73,13 @@ def test_a_start_that_logged_nothing_and_going_back_twice_lose_nothing_else(tmp_
     (log,) = (run / "fit" / "version_3").glob("events*")
     log.write_bytes(b"")  # it was killed as it began
     assert read_curve(run, "val/accuracy").steps == [100, 250]
+
+
+def test_a_run_whose_every_value_was_given_up_has_no_curve(tmp_path, fails):
+    run = tmp_path / "mine"
+    write_start(run, 0, started_at=0, validated=[50], resumed=None)
+    write_start(run, 1, started_at=20, validated=[], resumed="checkpoints/mine/last.ckpt")
+    assert "has no log of val/accuracy" in fails("curves", f"--runs=[{run}]", f"--folder={tmp_path}")
 
 
 def test_a_tag_may_be_typed_as_tensorboard_shows_it(tmp_path):

@@ -60,3 +60,7 @@ def test_mistakes(maml, protonet, tmp_path, fails):
     assert "ProtoNet takes no gradient steps" in fails("reuse", f"--ckpt_paths=[{protonet}]", f"--folder={tmp_path}")
     few = fails("reuse", f"--ckpt_paths=[{maml}]", "--data.test_queries=1", f"--folder={tmp_path}")
     assert "5 queries a task are too few" in few
+    none = fails("reuse", f"--ckpt_paths=[{maml}]", "--similarity_episodes=0", f"--folder={tmp_path}")
+    assert none == "similarity_episodes must be at least 1, not 0"
+    one = fails("reuse", f"--ckpt_paths=[{maml}]", "--data.test_episodes=1", f"--folder={tmp_path}")
+    assert one.endswith("one episode tells nothing of a difference: set --data.test_episodes to more than 1")

@@ -35,6 +35,16 @@ def test_trainings_of_one_recipe_are_one_row(tmp_path, maml, capsys):
     assert pair["first_score"] == pytest.approx((sum(first) + sum(second)) / 12)
 
 
+def test_trainings_that_differ_otherwise_are_no_recipe(tmp_path):
+    words = [*TINY, *SMALL_NETWORK, f"--trainer.default_root_dir={tmp_path}", "--trainer.logger=false"]
+    changes = {"a_0": [], "a_1": ["--trainer.max_steps=3"], "a_2": ["--data.meta_batch_size=1"]}
+    for seed, (name, changed) in enumerate(changes.items()):
+        main(["fit", "--config=glyphs_protonet", f"--name={name}", f"--data.train_seed={seed}", *words, *changed])
+    paths = ",".join(str(best(tmp_path, name)) for name in changes)
+    main(["compare", f"--ckpt_paths=[{paths}]", f"--folder={tmp_path / 'out'}", "--data.test_episodes=2"])
+    assert len(json.loads((tmp_path / "out" / "compare.json").read_text())) == 3
+
+
 def row(name: str, recipe: str, training: int, scores: list[float]) -> dict[str, object]:
     """The least that a row has."""
     return {"name": name, "recipe": recipe, "training": training, "value": 1, "metric": "accuracy", "loss": 1.0,

@@ -22,6 +22,8 @@ def test_images_of_other_channels_and_numbers_are_refused_with_the_way_out():
         Conv4()(torch.rand(5, 3, 28, 28))
     with pytest.raises(FewShotError, match=r"images of 1 channels, .* shape \[1\]: choose another --model.network"):
         Conv4()(torch.rand(5, 1))
+    with pytest.raises(FewShotError, match="at least 16 x 16 pixels, and the data have 14 x 20"):
+        Conv4(downsample="pool")(torch.rand(5, 1, 14, 20))
 
 
 def test_cells_keep_places_apart():

@@ -15,6 +15,8 @@ from timm.models import save_for_hf
 from torch import nn
 
 from fewshot.algorithms import EpisodicModule
+from fewshot.checkpoints import read_checkpoint
+from fewshot.classifier.learners import learner_of
 from fewshot.cli import main
 from fewshot.data import GlyphsDataModule
 from fewshot.errors import FewShotError
@@ -193,6 +195,8 @@ def test_a_checkpoint_may_not_name_a_folder(folder, tmp_path, monkeypatch, fails
     message = fails("test", f"--ckpt_path={best(tmp_path)}", "--trainer.logger=false")
     assert message.startswith("the checkpoint is of another network: network.")
     assert message.endswith(to_give)
+    with pytest.raises(FewShotError, match=f"Use the backbone itself: --backbone {folder}"):
+        learner_of(read_checkpoint(best(tmp_path)), ())
     with pytest.raises(FewShotError, match=to_give):
         EpisodicModule.load_from_checkpoint(best(tmp_path))
     (folder / "model.safetensors").rename(folder / "gone")  # the architecture is enough

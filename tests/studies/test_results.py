@@ -90,6 +90,7 @@ def test_what_is_measured_anew_takes_the_place_of_what_was_and_the_rest_stays(cl
 
 def test_a_mistake_is_one_line(tmp_path, clone, fails, monkeypatch):
     assert fails("results", "--checkpoints=[nothing]").startswith("there is no checkpoint 'nothing' of Omniglot; with")
+    assert fails("results", "--episodes=1") == "episodes must be at least 2, not 1"
     monkeypatch.setattr(results, "exported", list)
     folder = f"--folder={tmp_path / 'results'}"
     assert str(tmp_path) in fails("results", folder, f"--repository={tmp_path}")
