@@ -130,9 +130,11 @@ def test_a_module_of_the_users_own_folder_is_found(tmp_path):
     (tmp_path / "mine.py").write_text("from fewshot.algorithms import MAMLModule\nclass Mine(MAMLModule): pass\n")
     script = Path(sys.executable).with_name("fewshot")
     command = [script, "fit", "--model=mine.Mine", "--model.network=MLP", "--model.loss=mse",
-               "--data=SinusoidDataModule", "--trainer.logger=false", *TINY]  # fmt: skip
+               "--data=SinusoidDataModule", *TINY, "--trainer.limit_val_batches=1"]  # fmt: skip
     shown = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
+    (config,) = tmp_path.glob("logs/*/fit/version_0/config.yaml")
+    assert "limit_val_batches: 1\n" in config.read_text()  # not 1.0, which is all of them
     (checkpoint,) = tmp_path.glob("checkpoints/*/best.ckpt")
     assert str(checkpoint.relative_to(tmp_path)) in shown.stdout
     assert checkpoint.parent.name == "sinusoid_mine"

@@ -80,6 +80,8 @@ def test_names_of_what_comes_along_are_found_from_any_folder(tmp_path, monkeypat
     assert checkpoint.samefile(REPOSITORY / "checkpoints" / "pretrained" / "maml_5w1s.ckpt")
     (tmp_path / "glyphs_maml").write_text("a file of the user's own comes first")
     assert shipped.config_path("glyphs_maml") == Path("glyphs_maml")
+    (tmp_path / "glyphs_protonet").mkdir()  # which is no config
+    assert shipped.config_path("glyphs_protonet").name == "glyphs_protonet.yaml"
     assert set(shipped.config_names()) >= {"glyphs_maml", "omniglot_maml", "homework/protonet"}
     assert "there is no checkpoint file 'pretrained/maml'" in fails("test", "--ckpt_path=pretrained/maml")
     assert "glyphs_mamml" in fails("fit", "--config=glyphs_mamml")

@@ -168,6 +168,11 @@ class ImageDataModule(EpisodicDataModule):
             flat = images.flatten(0, 1)
             for transform in self.augment:
                 flat = transform(flat)
+            if flat.shape != images.flatten(0, 1).shape:
+                raise FewShotError(
+                    f"--data.augment makes images of {list(flat.shape[1:])} of those of {list(images.shape[2:])}: it "
+                    "must keep their channels and their size"
+                )
             return flat.view_as(images)
         return images
 

@@ -42,6 +42,10 @@ DOES = {"fit": "Trains a learner.", "test": "Tests a trained learner."}
 AT_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 """Of those options of the Trainer that it does not check."""
 
+for _option in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"):
+    # Of Lightning's Union[int, float], typing may hand out one that was made the other way round: 1 was read as 1.0.
+    Trainer.__init__.__annotations__[_option] = int | float | None
+
 
 class FewShotCLI(LightningCLI):
     """LightningCLI with named runs, and checkpoints that know their model and their data."""
@@ -103,6 +107,8 @@ class FewShotCLI(LightningCLI):
                 return
             typed = [*typed, "--ckpt_path", path]
         self.begun = Begun(path, typed)
+        if self.goes_on:
+            self.begun.options["name"] = name_of(config)
         first = 1 + next(index for index, word in enumerate([*typed, "fit"]) if word in self.subcommands())
         self.config = parser.parse_args([*typed[:first], "--config", json.dumps(self.begun.options), *typed[first:]])
         theirs = self.begun.options["model"]["class_path"]
@@ -119,7 +125,9 @@ class FewShotCLI(LightningCLI):
         """Names the run, and sees to it that a short one is validated, too."""
         config = self.config[self.subcommand]
         config.name = name_of(config)
-        set_intervals(config.trainer, typed=value_of("--trainer.val_check_interval", self.words) is not None)
+        interval, steps = (value_of(f"--trainer.{name}", self.words) for name in ("val_check_interval", "max_steps"))
+        configured = config.trainer.val_check_interval != self.trainer_defaults["val_check_interval"]
+        set_intervals(config.trainer, chosen=interval is not None or (configured and steps is None))
 
     def instantiate_classes(self) -> None:
         """Makes model, data and Trainer; a backbone's weights are in the checkpoint, if the run begins with one."""
@@ -208,7 +216,8 @@ class FewShotCLI(LightningCLI):
         last = checkpoints_of(config) / LAST
         if self.best is not None and last.exists():
             best = self.best.file if self.best.best_model_score is not None else last
-            self._tell(next_commands(self.model, self.trainer, best, self.words))
+            options = json.loads(self._parser("fit").dump(config, format="json"))
+            self._tell(next_commands(self.model, self.trainer, best, self.words, options))
 
     def _tell(self, what_next: str) -> None:
         folder = self.trainer.log_dir if self.trainer.logger else None

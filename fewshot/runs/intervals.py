@@ -11,12 +11,12 @@ LOGGED = 20
 """How often its loss is logged."""
 
 
-def set_intervals(trainer: Any, typed: bool) -> None:
+def set_intervals(trainer: Any, chosen: bool) -> None:
     """Has a training validate and log often enough, however short it is.
 
     Args:
         trainer: The Trainer's options, which are changed: they count batches in place of outer steps.
-        typed: Whether the user has typed how often to validate. That wins.
+        chosen: Whether the user has chosen how often to validate a training of that length. That wins.
 
     Raises:
         FewShotError: If it should validate more often than after each outer step.
@@ -29,6 +29,6 @@ def set_intervals(trainer: Any, typed: bool) -> None:
     if interval < 1:
         raise FewShotError(f"--trainer.val_check_interval must be at least 1 outer step, not {interval}")
     if steps > 0:
-        interval = min(interval, steps // POINTS if steps >= POINTS and not typed else steps)
+        interval = min(interval, steps // POINTS if steps >= POINTS and not chosen else steps)
     batches = max(1, trainer.accumulate_grad_batches)  # of an outer step, which Lightning counts
     trainer.val_check_interval = batches * interval

@@ -46,6 +46,7 @@ class BestCheckpoint(ModelCheckpoint):
         self.validations = {
             **data.describe(),
             "episodes": data.episodes["val"],
+            "limit_val_batches": repr(trainer.limit_val_batches),  # 1 is a batch, 1.0 all of them
             **pl_module.describe(),  # type: ignore[operator]
         }
 
@@ -59,6 +60,7 @@ class BestCheckpoint(ModelCheckpoint):
         before = state_dict.get("validations", self.validations)
         if not isinstance(score, torch.Tensor) or not isinstance(before, dict):
             return
+        before = {"limit_val_batches": "1.0", **before}  # before 0.5 it was not noted
         other = sorted(name for name in {*before, *self.validations} if before.get(name) != self.validations.get(name))
         if other:
             rank_zero_info(f"The validations are not those of before ({', '.join(other)} changed): a new best begins.")

@@ -1,20 +1,22 @@
 """What a training says when it ends: what was kept, and the commands that go on from there."""
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from fewshot.errors import FewShotError
 from fewshot.runs.keeping import LAST, BestCheckpoint
+from fewshot.runs.options import flat
 from fewshot.runs.words import value_of, without
 from fewshot.signals import Stopped
-from fewshot.trust import trusted_by
-
-KEPT_WORDS = ("--data.root", "--data.split_dir", "--model.network.backbone", "--trust")
-"""What a checkpoint does not know, and a test needs again."""
+from fewshot.trust import options_of, trusted_by
 
 
 def kept(best: BestCheckpoint | None) -> str:
@@ -24,7 +26,9 @@ def kept(best: BestCheckpoint | None) -> str:
     return f"Best: {best.monitor} {best.best_model_score:.4f} in {nearby(best.best_model_path)}\n"
 
 
-def next_commands(module: LightningModule, trainer: Trainer, checkpoint: Path, words: Sequence[str]) -> str:
+def next_commands(
+    module: LightningModule, trainer: Trainer, checkpoint: Path, words: Sequence[str], options: dict[str, Any]
+) -> str:
     """The commands that test what was trained, and that show it.
 
     Args:
@@ -32,13 +36,18 @@ def next_commands(module: LightningModule, trainer: Trainer, checkpoint: Path, w
         trainer: By what.
         checkpoint: What was kept.
         words: What the user has typed.
+        options: Those of model and data that it came to.
     """
-    again = {option: value for option in KEPT_WORDS if (value := value_of(option, words)) is not None}
-    homes = {type(module).__module__, *(name.rpartition(".")[0] for name in trusted_by(words))}
-    own = sorted(home for home in homes if home and home.partition(".")[0] not in ("fewshot", "torch", "torchvision"))
-    if own:
-        again.setdefault("--trust", f"[{','.join(own)}]")
-    test = ["fewshot", "test", "--ckpt_path", nearby(checkpoint), *(word for pair in again.items() for word in pair)]
+    trusted, typed = trusted_by(words), set(re.findall(r"[\w.]+", value_of("--trust", words) or ""))
+    homes = {type(module).__module__, *(name.rpartition(".")[0] for name in trusted - typed)}
+    own = {home for home in homes if home and home.partition(".")[0] not in ("fewshot", "torch", "torchvision")} | typed
+    test = ["fewshot", "test", "--ckpt_path", nearby(checkpoint)]
+    with suppress(FewShotError):  # of a class that the checkpoint may not name: the test will tell
+        given = flat(options)
+        for name in options_of(options, trusted | own)[1]:  # which a checkpoint does not know
+            option = name.replace(".init_args", "")
+            test += [f"--{option}", given[option]] if option in given else []
+    test += ["--trust", f"[{','.join(sorted(own))}]"] if own else []
     lines = [f"Test it: {shlex.join(test)}"]
     if isinstance(trainer.logger, TensorBoardLogger):
         run = Path(trainer.logger.log_dir).parents[1]  # logs/<name>/fit/version_<n>

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import reduce
 from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
@@ -50,8 +49,13 @@ class Begun:
         """Its options, those that it may not decide as they are now."""
         options = deepcopy(self.options)
         for name in self.left_out:
+            theirs, ours = options, now
             *way, last = name.split(".")
-            theirs, ours = (reduce(lambda part, key: part.get(key, {}), way, whole) for whole in (options, now))
+            for key in way:
+                if not all(isinstance(part.get(key), dict) for part in (theirs, ours)):
+                    last = key  # in a list: the whole list
+                    break
+                theirs, ours = theirs[key], ours[key]
             if last in ours:
                 theirs[last] = ours[last]
         return options

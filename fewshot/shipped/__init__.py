@@ -49,7 +49,7 @@ def config_names() -> list[str]:
 
 def _find(name: str | Path, folder: Path, suffix: str) -> Path:
     path, shipped = Path(name), folder / name
-    if path.exists() or path.is_absolute():
+    if path.is_file() or path.is_absolute():
         return path
     candidates = [shipped, shipped.with_name(shipped.name + suffix)]
     return next((file for file in candidates if file.is_file()), path)

@@ -9,6 +9,7 @@ import torch
 from helpers import store
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms.v2 import CenterCrop
 
 from fewshot.data import ImageDataModule, ImageEpisodes, ImageStore
 from fewshot.data.augment import RandomAffine, RandomFlip
@@ -286,6 +287,8 @@ def test_images_are_augmented_in_training_alone_one_change_after_another():
     once, never = served(in_training(mirrored)), served(plain)
     assert torch.equal(once.support.x, never.support.x.flip(-1))
     assert torch.equal(once.query.x, never.query.x.flip(-1))
+    with pytest.raises(FewShotError, match=r"makes images of \[1, 20, 20\] of those of \[1, 4, 4\]"):
+        served(in_training(ready(Letters(**SMALL, augment=[CenterCrop(20)]))))
 
 
 def test_what_is_random_in_an_outer_step_is_a_function_of_the_step_and_its_tasks():

@@ -143,6 +143,8 @@ def test_validations_of_other_episodes_are_not_ranked_together(trained, tmp_path
     main(words)  # as if the first one had been killed before it could save
     assert aside.read_bytes() == before
     assert torch.load(best(tmp_path))["global_step"] == 3
+    main([*words, "--trainer.max_steps=4", "--trainer.limit_val_batches=1"])
+    assert "those of before (limit_val_batches changed)" in caplog.text
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(fails, trained, tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import torch
-from helpers import SMALL_NETWORK, TINY, best, last, same, state
+import yaml
+from helpers import REPOSITORY, SMALL_NETWORK, TINY, best, last, same, state
 
 from fewshot import signals
 from fewshot.algorithms import EpisodicModule
@@ -149,19 +150,32 @@ def test_what_is_drawn_for_an_outer_step_is_drawn_again(tmp_path):
         same(plain, uninterrupted)
 
 
-def test_data_of_ones_own_with_a_path_go_on_with_the_same_words(tmp_path, monkeypatch):
+def test_data_of_ones_own_with_paths_go_on_with_the_same_words(tmp_path, monkeypatch, capsys):
     (tmp_path / "placed.py").write_text(
+        "from torchvision.transforms.v2 import Transform\n"
         "from fewshot.data import GlyphsDataModule\n"
         "class Placed(GlyphsDataModule):\n"
         "    def __init__(self, folder: str, **episodes):\n"
         "        super().__init__(**episodes)\n"
+        "class Noise(Transform):\n"
+        "    def __init__(self, file: str): super().__init__()\n"
+        "    def forward(self, images): return images\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    words = ["fit", "--config=glyphs_maml", "--data=placed.Placed", "--data.folder=some/where", *TINY, *SMALL_NETWORK,
-             f"--trainer.default_root_dir={tmp_path}", "--trainer.logger=false", "--ckpt_path=last"]  # fmt: skip
-    for steps in (1, 2):
+    monkeypatch.chdir(tmp_path)
+    own = yaml.safe_load((REPOSITORY / "configs" / "glyphs_maml.yaml").read_text())
+    noise = {"class_path": "placed.Noise", "init_args": {"file": "noise/a.png"}}
+    own["data"] = {"class_path": "placed.Placed", "init_args": {"folder": "some/where", "augment": [noise]}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    words = ["fit", "--config=own.yaml", *TINY, *SMALL_NETWORK, "--trainer.logger=false", "--ckpt_path=last"]
+    main([*words, "--trainer.max_steps=1"])
+    assert "--data.folder some/where --trust '[placed]'" in capsys.readouterr().out  # what a test needs
+    for name, steps in (("own", 2), ("other", 3)):  # a run that is renamed, with its config, goes on by its new name
+        (tmp_path / "own.yaml").rename(tmp_path / f"{name}.yaml")
+        (tmp_path / "checkpoints" / "own").rename(tmp_path / "checkpoints" / name)
+        words[1] = f"--config={name}.yaml"
         main([*words, f"--trainer.max_steps={steps}"])
-    assert torch.load(best(tmp_path).with_name("last.ckpt"))["global_step"] == 2
+        assert torch.load(best(tmp_path, name).with_name("last.ckpt"))["global_step"] == steps
 
 
 def test_in_python_a_run_that_was_stopped_does_not_stop_the_next_one(tmp_path, monkeypatch):
