@@ -1,3 +1,3 @@
 """Train, test and compare few-shot learners."""
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
