@@ -1,7 +1,7 @@
 """``make recipes``: what each measure of a training recipe buys, in short trainings, on validation."""
 
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import NamedTuple
 
 from fewshot.evaluation import read_curve
@@ -145,7 +145,8 @@ def table(found: dict[str, list[Trained]]) -> str:
     for measure, own in found.items():
         gains = [one.accuracy - other.accuracy for one, other in zip(own, found[AS_IT_IS], strict=True)]
         gained = f"{mean(gains):+.2f} ({', '.join(f'{gain:+.2f}' for gain in gains)})"
-        accuracy, minutes = (mean(getattr(one, what) for one in own) for what in ("accuracy", "minutes"))
+        accuracy = mean(one.accuracy for one in own)
+        minutes = median(one.minutes for one in own)  # of which a busy machine makes some longer
         cells = (f"{accuracy:.2f}", "" if measure == AS_IT_IS else gained, own[0].steps, f"{minutes:.1f}")
         lines.append((measure, *cells))
     return markdown(("measure", "validation", "gain (of each seed)", "outer steps", "minutes"), lines)
