@@ -15,6 +15,7 @@ HINTS = (
     "Checkpoint directory .* exists and is not empty",
     "It is recommended to use `self.log.*sync_dist=True",  # of what all processes know already
     "Found .* module.* in eval mode at the start of training",  # the batch norms of a frozen backbone
+    "Image size .* exceeds limit of .* pixels, could be decompression bomb",  # read_picture refuses what is too large
 )
 NOISE = (
     "💡 Tip",
