@@ -19,15 +19,20 @@ class CannotDoError(FewShotError):
     """What one learner cannot do, and another can, as to judge episodes of other ways than it was trained on."""
 
 
-def at_least_one(**counts: int) -> None:
-    """Refuses numbers below 1, and ``None``, which jsonargparse lets through.
+def at_least(least: int, **counts: int) -> None:
+    """Refuses smaller numbers, and ``None``, which jsonargparse lets through.
 
     Raises:
         FewShotError: With the first of them.
     """
     for name, value in counts.items():
-        if value is None or value < 1:
-            raise FewShotError(f"{name} must be at least 1, not {value}")
+        if value is None or value < least:
+            raise FewShotError(f"{name} must be at least {least}, not {value}")
+
+
+def at_least_one(**counts: int) -> None:
+    """Refuses numbers below 1; see :func:`at_least`."""
+    at_least(1, **counts)
 
 
 def in_range(low: float, high: float, **numbers: float) -> None:

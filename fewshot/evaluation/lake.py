@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from rich.progress import track
 from rich.table import Table
-from scipy.stats import t as student
 from torch import Tensor
 
 from fewshot.algorithms import EpisodicModule
@@ -23,6 +22,7 @@ from fewshot.evaluation.measure import Accelerator, Row, write_csv
 from fewshot.evaluation.plan import named, tell_apart, typed
 from fewshot.evaluation.without_trainer import device_of
 from fewshot.files import make_folder, write_json
+from fewshot.metrics import paired_difference
 from fewshot.objectives import CLASSIFICATION
 from fewshot.quiet import quietly
 from fewshot.shipped import checkpoint_path
@@ -209,9 +209,8 @@ def error_rates(said: Tensor) -> Tensor:
 
 def row(name: str, errors: Tensor) -> Row:
     """One result: the mean of the runs' errors, with its confidence half-width over the runs by Student's t."""
-    runs, spread = len(errors), float(errors.std())
-    ci95 = float(student.ppf(0.975, runs - 1)) * spread / runs**0.5
-    return {"name": name, "error": float(errors.mean()), "ci95": ci95, "runs": runs, "errors": errors.tolist()}
+    mean, ci95, _, _, runs = paired_difference(errors.tolist(), [0.0] * len(errors))
+    return {"name": name, "error": mean, "ci95": ci95, "runs": runs, "errors": errors.tolist()}
 
 
 def lake_table(rows: Sequence[Row]) -> Table:

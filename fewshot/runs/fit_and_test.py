@@ -193,9 +193,9 @@ class FewShotCLI(LightningCLI):
                 f"{begun.path} has taken {begun.steps} outer steps already: set --trainer.max_steps, which counts them "
                 f"from the beginning, to more than {steps}"
             )
-        now = json.loads(self._parser("fit").dump(config, format="json"))
+        now = self._resolved(config)
         then = self.parser.parse_args(["fit", "--config", json.dumps(begun.complete(now))])  # with today's defaults
-        begun.tell_differences(json.loads(self._parser("fit").dump(then.fit, format="json")), now)
+        begun.tell_differences(self._resolved(then.fit), now)
 
     def fit(self, **options: Any) -> None:
         """Trains, and says what was kept, even if the process is told to end."""
@@ -216,8 +216,11 @@ class FewShotCLI(LightningCLI):
         last = checkpoints_of(config) / LAST
         if self.best is not None and last.exists():
             best = self.best.file if self.best.best_model_score is not None else last
-            options = json.loads(self._parser("fit").dump(config, format="json"))
-            self._tell(next_commands(self.model, self.trainer, best, self.words, options))
+            self._tell(next_commands(self.model, self.trainer, best, self.words, self._resolved(config)))
+
+    def _resolved(self, config: Any) -> dict[str, Any]:
+        """The options of a training as JSON has them."""
+        return json.loads(self._parser("fit").dump(config, format="json"))
 
     def _tell(self, what_next: str) -> None:
         folder = self.trainer.log_dir if self.trainer.logger else None

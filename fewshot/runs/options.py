@@ -108,7 +108,7 @@ class SaveOptions(SaveConfigCallback):
         }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Lets the checkpoint know its model and its data."""
+        """Lets the checkpoint know its model, its data and how it is trained."""
         outputs = getattr(pl_module, "outputs", None)
         checkpoint[KEY] = {
             "version": __version__,

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Sequence
-from math import acos, degrees, inf
+from math import acos, degrees
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fewshot.algorithms import EpisodicModule
 from fewshot.data import SinusoidDataModule
-from fewshot.errors import in_range
+from fewshot.errors import at_least
 from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.measure import Row, shown
@@ -109,7 +109,7 @@ def family(
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
         parts: What to do.
     """
-    in_range(2, inf, episodes=episodes)
+    at_least(2, episodes=episodes)
     report = make_folder(folder / "report")
     tables: dict[str, str] = {}
     if "sinusoid" in parts:

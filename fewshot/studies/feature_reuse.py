@@ -1,11 +1,10 @@
 """``make feature_reuse``: what of MAML adapts, on Omniglot and on sinusoids, trained and on the way there."""
 
 from collections import defaultdict
-from math import inf
 from pathlib import Path
 
 from fewshot.checkpoints import read_checkpoint
-from fewshot.errors import in_range
+from fewshot.errors import at_least
 from fewshot.evaluation import reuse
 from fewshot.evaluation.curves import folders_of
 from fewshot.evaluation.freezing import HEAD, NOTHING, up_to
@@ -50,7 +49,7 @@ def feature_reuse(
         episodes: Test episodes.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
-    in_range(2, inf, episodes=episodes)
+    at_least(2, episodes=episodes)
     place = {} if root is None else {"root": str(root)}
     for name, changes in OMNIGLOT.items():
         options = {**changes, **{f"data.{name}": value for name, value in place.items()}}

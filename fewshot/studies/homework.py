@@ -2,11 +2,10 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from fewshot.errors import in_range
+from fewshot.errors import at_least
 from fewshot.evaluation import compare, read_curve, sweep
 from fewshot.evaluation.compare import paired
 from fewshot.evaluation.curves import read_run
@@ -72,7 +71,7 @@ def homework(
         episodes: Test episodes.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
-    in_range(2, inf, episodes=episodes)
+    at_least(2, episodes=episodes)
     place = {} if root is None else {"data.root": str(root)}
     for name, (config, changes) in RUNS.items():
         options = {f"model.{option}": value for option, value in changes.items()}

@@ -1,12 +1,11 @@
 """``make methods``: few-shot learners of all families on the same episodes, beside what was published."""
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 from fewshot.algorithms import EpisodicModule
-from fewshot.errors import in_range
+from fewshot.errors import at_least
 from fewshot.evaluation import read_curve, reuse, sweep
 from fewshot.evaluation.measure import Row
 from fewshot.evaluation.report import KINDS
@@ -93,7 +92,7 @@ def methods(
         episodes: Test episodes.
         root: Omniglot's folder; see ``fewshot fit --data.help OmniglotDataModule``.
     """
-    in_range(2, inf, episodes=episodes)
+    at_least(2, episodes=episodes)
     place = {} if root is None else {"root": str(root)}
     for name, training in TRAININGS.items():
         options = {**training.changes, **{f"data.{option}": value for option, value in place.items()}}

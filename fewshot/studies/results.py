@@ -1,10 +1,9 @@
 """``make results``: the checkpoints that come along, tested in the settings of the papers beside what was published."""
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from pathlib import Path
 
-from fewshot.errors import FewShotError, in_range
+from fewshot.errors import FewShotError, at_least
 from fewshot.evaluation import sweep
 from fewshot.evaluation.measure import Row
 from fewshot.files import make_folder
@@ -38,7 +37,7 @@ def results(
     Raises:
         FewShotError: If there is no such checkpoint, or the pages are not there.
     """
-    in_range(2, inf, episodes=episodes)
+    at_least(2, episodes=episodes)
     data = {"test_episodes": episodes, **({} if root is None else {"root": str(root)})}
     learners = _chosen(exported(), checkpoints)
     figures = [
